@@ -1,0 +1,1 @@
+"""The pure half of Banksman: what is decided, and nothing of how it is done."""

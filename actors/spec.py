@@ -1,0 +1,108 @@
+"""What a plan says, as frozen values: the immutable half of every entity.
+
+A plan file is parsed into a `Plan`; an embedding program builds one itself. Nothing here decides.
+Bounds and the rules between the fields are checked by `runtime.plan`, all faults at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class _Spec(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """Unknown keys are an error; what equals its default is not stored."""
+
+
+class Restart(_Spec):
+    """How often a worker's process may be restarted, and how long apart (seconds)."""
+
+    intensity: int = 5
+    window_s: float = 60.0
+    backoff_s: float = 1.0
+    backoff_s_max: float = 60.0
+
+
+class Pool(_Spec):
+    """A pool of worker slots. `count` 0 means as many as there are cores."""
+
+    count: int = 0
+    kind: str = "process"  # or "inline": Python callables in this process
+    capabilities: tuple[str, ...] = ()
+    affinity: tuple[str, ...] = ()  # only these workstreams; empty: any
+    heartbeat_s: float = 60.0
+    recovery_window_s: float = 300.0
+    kill_timeout_s: float = 30.0
+    restart: Restart = Restart()
+
+
+class Gate(_Spec):
+    """A test gate: a command run by the supervisor, never by a worker."""
+
+    type: str = "UNIT"  # LINT, UNIT, INTEGRATION, SECURITY
+    command: tuple[str, ...] = ()
+    timeout_s: float = 600.0
+    depends_on: tuple[str, ...] = ()
+    expected_exit_codes: tuple[int, ...] = (0,)
+    cwd: str = "."
+    env: dict[str, str] = {}
+
+
+class Task(_Spec):
+    """One task: either `command` (argv, no shell) or `call` ("package.module:function")."""
+
+    command: tuple[str, ...] = ()
+    call: str | None = None
+    kwargs: dict[str, Any] = {}
+    depends_on: tuple[str, ...] = ()  # "task" of this workstream, or "workstream/task"
+    gates: tuple[str, ...] = ()
+    validate: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    critical: bool = True
+    priority: int = 0
+    concurrency_key: str | None = None
+    timeout_s: float | None = None  # execution
+    queue_timeout_s: float | None = None
+    heartbeat_timeout_s: float | None = None
+    total_timeout_s: float | None = None
+    max_retries: int = 0
+    retry_exit_codes: tuple[int, ...] = ()  # empty: every unexpected one
+    expected_exit_codes: tuple[int, ...] = (0,)
+    backoff_s: float = 1.0
+    backoff_s_max: float = 300.0
+    cwd: str = "."
+    env: dict[str, str] = {}
+
+
+class Workstream(_Spec):
+    """A line of work: tasks, what it waits for, the gates of its own validation."""
+
+    depends_on: tuple[str, ...] = ()
+    critical: bool = True
+    skip: bool = False
+    gates: tuple[str, ...] = ()
+    tasks: dict[str, Task] = {}
+
+
+class Run(_Spec):
+    """The [run] table. `base_dir` is the plan's folder: relative `cwd` is taken from there."""
+
+    name: str
+    phase: str | None = None
+    on_failure: str = "finish"  # or "stop"
+    on_blocked: str = "end"  # or "wait"
+    env_pass: tuple[str, ...] = ()
+    priority: int = 0
+    base_dir: str = "."
+
+
+class Plan(_Spec):
+    """A whole plan. `workers` empty: the owner's default pool is used."""
+
+    run: Run
+    workers: dict[str, Pool] = {}
+    gates: dict[str, Gate] = {}
+    workstreams: dict[str, Workstream] = {}

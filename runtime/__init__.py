@@ -1,0 +1,1 @@
+"""The async shell of Banksman: it carries out what the actors decide."""
