@@ -17,7 +17,7 @@ class _Spec(
     """Unknown keys are an error; what equals its default is not stored."""
 
 
-class Restart(_Spec):
+class Restart(_Spec, frozen=True):
     """How often a worker's process may be restarted, and how long apart (seconds)."""
 
     intensity: int = 5
@@ -26,7 +26,7 @@ class Restart(_Spec):
     backoff_s_max: float = 60.0
 
 
-class Pool(_Spec):
+class Pool(_Spec, frozen=True):
     """A pool of worker slots. `count` 0 means as many as there are cores."""
 
     count: int = 0
@@ -39,7 +39,7 @@ class Pool(_Spec):
     restart: Restart = Restart()
 
 
-class Gate(_Spec):
+class Gate(_Spec, frozen=True):
     """A test gate: a command run by the supervisor, never by a worker."""
 
     type: str = "UNIT"  # LINT, UNIT, INTEGRATION, SECURITY
@@ -51,7 +51,7 @@ class Gate(_Spec):
     env: dict[str, str] = {}
 
 
-class Task(_Spec):
+class Task(_Spec, frozen=True):
     """One task: either `command` (argv, no shell) or `call` ("package.module:function")."""
 
     command: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class Task(_Spec):
     env: dict[str, str] = {}
 
 
-class Workstream(_Spec):
+class Workstream(_Spec, frozen=True):
     """A line of work: tasks, what it waits for, the gates of its own validation."""
 
     depends_on: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class Workstream(_Spec):
     tasks: dict[str, Task] = {}
 
 
-class Run(_Spec):
+class Run(_Spec, frozen=True):
     """The [run] table. `base_dir` is the plan's folder: relative `cwd` is taken from there."""
 
     name: str
@@ -99,7 +99,7 @@ class Run(_Spec):
     base_dir: str = "."
 
 
-class Plan(_Spec):
+class Plan(_Spec, frozen=True):
     """A whole plan. `workers` empty: the owner's default pool is used."""
 
     run: Run
