@@ -1,0 +1,108 @@
+"""What the control server and the command line ask of a runtime: the port they stand on.
+
+`runtime.open_runtime` gives an object that satisfies `Engine`; tests give a scripted one.
+Everything that is *read* comes from the read-only database, never through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from actors.messages import Accepted, Refused
+from actors.spec import Plan
+
+
+class RunHandle(Protocol):
+    """One submitted run."""
+
+    @property
+    def id(self) -> str:
+        """The run's id, durable when `submit` returned it."""
+
+    async def wait(self) -> str:
+        """The terminal state of the run, once it is durable."""
+
+
+class Recovered(Protocol):
+    """One entity that the new owner found unfinished, and what becomes of it."""
+
+    @property
+    def entity(self) -> str:
+        """Its address, "<kind>:<id>"."""
+
+    @property
+    def state(self) -> str: ...
+
+    @property
+    def action(self) -> str:
+        """One line for a person: "goes on", "tries again under a new lease", ..."""
+
+
+class RecoveryReport(Protocol):
+    """Every entity that was not terminal when this owner took over, accounted for."""
+
+    @property
+    def lines(self) -> Sequence[Recovered]: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+
+class Engine(Protocol):
+    """The owner of a state directory."""
+
+    @property
+    def owner_epoch(self) -> int: ...
+
+    @property
+    def durability(self) -> str:
+        """What an acknowledgement survives: "power" or "process"."""
+
+    @property
+    def db_path(self) -> Path: ...
+
+    @property
+    def recovery(self) -> RecoveryReport: ...
+
+    async def submit(self, plan: Plan, key: str | None = None) -> RunHandle:
+        """Durable when it returns; the same `key` again gives the same run.
+
+        Raises a BanksmanError that names the cure where the plan cannot run here (a missing tool
+        or capability): nothing has happened then.
+        """
+
+    async def command(
+        self,
+        name: str,
+        entity_id: str | None,
+        *,
+        operator: str,
+        reason: str | None,
+        if_version: int | None,
+        **args: Any,
+    ) -> Accepted | Refused:
+        """Carries out pause, resume, cancel, skip, retry or unblock; durable when it returns.
+
+        `entity_id` is a full id of the store, without its kind. `if_version` other than the
+        entity's version: `Refused`, with both numbers. Further `args`: retry takes
+        `clear_retry_count: bool`, unblock `names: tuple[str, ...]`.
+        """
+
+    def events(self, since: int | None = None) -> AsyncGenerator[dict[str, Any], None]:
+        """Committed events in order, each a canonical event with its `seq`, from `since` (not
+        included; None: from now) on without a gap. A subscriber that falls behind is fed from the
+        database, or ended with an exception: it never makes the kernel wait or grow."""
+
+    def unfinished_runs(self) -> list[str]:
+        """The ids of all runs that are not terminal."""
+
+    def waits_for_person(self) -> list[str]:
+        """The ids of the runs that nothing but a person can move, now."""
+
+    def statistics(self) -> dict[str, Any]: ...
+
+    async def drain(self, timeout_s: float) -> None:
+        """Nothing new starts; returns when nothing runs, or after `timeout_s`. Leaving the
+        context then ends what still runs, dead before the lease, and closes the directory."""
