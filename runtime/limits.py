@@ -1,0 +1,75 @@
+"""Every bound of the runtime, each with its reason. Units and MAX last.
+
+A bound that is reached is a clear error (or a visible wait), never a surprise an hour later.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- a plan ---------------------------------------------------------------------------------------
+
+# tomllib reads about 4 MB a second: a plan of this size is read in ten seconds, and holds 300,000
+# tasks. More than that is the output of a generator, which should build the plan as a value.
+PLAN_BYTES_MAX: Final = 32 * 1024 * 1024
+
+# What the bench proves to fit into 1.5 GiB.
+PLAN_TASKS_MAX: Final = 1_000_000
+
+# A run creates its workstreams and gates in one turn: this keeps that turn below a second.
+PLAN_WORKSTREAMS_MAX: Final = 10_000
+PLAN_GATES_MAX: Final = 1_000
+
+# A slot of a plan's pool is a process with its heartbeat; far more of them than any machine has
+# cores would only compete, and each costs 20 MB.
+PLAN_SLOTS_MAX: Final = 1_024
+PLAN_POOLS_MAX: Final = 256
+
+# run, workstream and task are joined to a file name, with room for the run's unique part, a retry's
+# suffix and ".<attempt>.log": 3 * 64 + 50 < 255, the longest name that Linux file systems take.
+NAME_CHARS_MAX: Final = 64
+
+# Capabilities, phases, concurrency keys: shown in a column of a terminal.
+LABEL_CHARS_MAX: Final = 128
+
+# A join of more goes through a workstream of its own, whose end is one message instead of many.
+LIST_ITEMS_MAX: Final = 10_000
+
+# Linux takes no single argument or NAME=value longer than 128 KiB (MAX_ARG_STRLEN); the whole of an
+# argv and of an env table is held to the same, since each is stored with its task.
+ARGV_BYTES_MAX: Final = 128 * 1024 - 1
+ENV_BYTES_MAX: Final = 128 * 1024 - 1
+
+# Linux takes no longer path (PATH_MAX, with its closing NUL).
+PATH_BYTES_MAX: Final = 4_095
+
+# kwargs are stored with the task and sent through a worker's pipe as one line.
+KWARGS_BYTES_MAX: Final = 256 * 1024
+KWARGS_DEPTH_MAX: Final = 32
+
+# The format needs a key of six parts; tomllib takes quadratic time over the parts of one key.
+KEY_PARTS_MAX: Final = 64
+
+# Ten years: a longer wait is a slip of the unit, and a clock in float seconds stays exact to 1 us.
+SECONDS_MAX: Final = 10 * 366 * 86_400.0
+
+# The smallest wait that a timer keeps apart from none; the kernel's clock counts microseconds.
+SECONDS_MIN: Final = 0.001
+
+# A task that needs more is not flaky; each attempt keeps its own output file.
+RETRIES_MAX: Final = 10_000
+
+# Priorities order tasks of one queue: seven digits are enough to order anything by hand.
+PRIORITY_MAX: Final = 1_000_000
+
+# A person mends the first of them; a terminal shows no more.
+FAULTS_MAX: Final = 500
+
+# Comparing names for "did you mean" costs 10 us each: half a second in all, whatever the plan.
+NAMES_COMPARED_MAX: Final = 50_000
+
+# A folder given to `check`.
+PLAN_FILES_MAX: Final = 1_000
+
+# Source of a `call` that is searched for its function before the run.
+CALL_SOURCE_BYTES_MAX: Final = 4 * 1024 * 1024
