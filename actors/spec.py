@@ -51,6 +51,39 @@ class Gate(_Spec, frozen=True):
     env: dict[str, str] = {}
 
 
+class Breaker(_Spec, frozen=True):
+    """When a tool is taken out of use, and when it is tried again.
+
+    `window` says what is counted: failures in a row ("consecutive": `failure_threshold`), or the
+    share of failed and of slow calls among the last `size` calls ("count") or of the last `size`
+    seconds ("time"), once at least `minimum_calls` are known.
+    """
+
+    window: str = "consecutive"
+    failure_threshold: int = 5
+    size: int = 100
+    failure_rate: float = 0.5
+    slow_call_s: float | None = None  # a call that took longer is slow; None: none is
+    slow_rate: float = 1.0
+    minimum_calls: int = 10
+    success_threshold: int = 1  # probes that must succeed in a row before it closes
+    cooldown_s: float = 60.0
+    growth: float = 2.0  # each further opening without a close between waits so many times longer
+    cooldown_s_max: float = 600.0
+    jitter: float = 0.1  # a cooldown is stretched by up to this share of itself
+    decay_s: float = 0.0  # closed for so long, it forgets one opening; 0: closing forgets them all
+
+
+class Patch(_Spec, frozen=True):
+    """The change that a task leaves in its clone: what it may touch, and what must hold."""
+
+    scope: tuple[str, ...] = ()
+    create: tuple[str, ...] = ()
+    gates: tuple[str, ...] = ()
+    ttl_s: float | None = None
+    policy: str | None = None
+
+
 class Task(_Spec, frozen=True):
     """One task: either `command` (argv, no shell) or `call` ("package.module:function")."""
 
