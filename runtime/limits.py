@@ -9,9 +9,9 @@ from typing import Final
 
 # --- a plan ---------------------------------------------------------------------------------------
 
-# tomllib reads about 4 MB a second: a plan of this size is read in ten seconds, and holds 300,000
+# tomllib reads about 4 MB a second: a plan of this size is read in five seconds, and holds 150,000
 # tasks. More than that is the output of a generator, which should build the plan as a value.
-PLAN_BYTES_MAX: Final = 32 * 1024 * 1024
+PLAN_BYTES_MAX: Final = 16 * 1024 * 1024
 
 # What the bench proves to fit into 1.5 GiB.
 PLAN_TASKS_MAX: Final = 1_000_000
@@ -73,3 +73,54 @@ PLAN_FILES_MAX: Final = 1_000
 
 # Source of a `call` that is searched for its function before the run.
 CALL_SOURCE_BYTES_MAX: Final = 4 * 1024 * 1024
+
+# --- the kernel -----------------------------------------------------------------------------------
+
+# Messages from outside that one actor may have waiting: enough for any burst that a program means;
+# past it the sender learns so, instead of the machine running out of memory.
+INBOX_SIZE_MAX: Final = 65_536
+
+# Turns that one actor takes before the next in the run queue: a flooded actor delays the others by
+# well under a millisecond.
+ACTOR_QUANTUM_TURNS: Final = 256
+
+# Turns, and seconds, after which the driver lets the event loop look at its sockets and pipes.
+SLICE_TURNS: Final = 8_192
+SLICE_S: Final = 0.01
+
+# Audit rows of an open epoch past which no more turns are taken until the one in flight is
+# committed: bounds memory and the longest transaction (about a quarter of a second).
+EPOCH_ROWS_MAX: Final = 16_384
+
+# Different messages in a row whose turn raised: the actor is broken, not the message.
+ACTOR_FAILURES_MAX: Final = 3
+
+# Dead letters kept in memory for a look; each also stands in the audit of its actor.
+DEAD_LETTERS_KEPT_MAX: Final = 1_000
+
+# Between two tries to commit while the disk is full: soon enough for a person who made room.
+DISK_RETRY_S: Final = 1.0
+
+# Events that a subscriber may lag behind before it is ended: the kernel neither waits nor grows.
+EVENTS_QUEUE_MAX: Final = 10_000
+
+# For the outcome of an operator's command or a submission: a commit that takes longer is a disk in
+# trouble, and the answer then is that the outcome is unknown.
+COMMAND_TIMEOUT_S: Final = 60.0
+
+# --- the control socket -------------------------------------------------------------------------
+
+CONTROL_LINE_BYTES_MAX = 4 * PLAN_BYTES_MAX
+"""A submitted plan is one line, and JSON spells out what TOML says in fewer bytes."""
+
+CONTROL_CLIENTS_MAX = 64
+"""Terminals and scripts of one person; each may hold one line in memory."""
+
+CONTROL_IDLE_S_MAX = 300.0
+"""A client that says nothing for so long gives its place back."""
+
+CONTROL_SEND_S_MAX = 10.0
+"""A client that reads nothing for so long is dropped: an event waits for nobody."""
+
+CONTROL_ANSWER_S_MAX = 60.0
+"""A client's patience with its owner: one that is busy for longer is not well."""
