@@ -1,0 +1,40 @@
+"""The durable store: one SQLite database, one writer, one audit chain, one derived JSONL file."""
+
+from runtime.store.batch import Batch
+from runtime.store.book import Book, Event, Head
+from runtime.store.errors import (
+    CommitUnknown,
+    ConstraintFailed,
+    Damaged,
+    OwnerBusy,
+    OwnerLost,
+    StateDirUnusable,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+)
+from runtime.store.rows import Outgoing, Stored, Undelivered, Watching
+from runtime.store.store import Committed, Opened, Store
+
+__all__ = [
+    "Batch",
+    "Book",
+    "CommitUnknown",
+    "Committed",
+    "ConstraintFailed",
+    "Damaged",
+    "Event",
+    "Head",
+    "Opened",
+    "Outgoing",
+    "OwnerBusy",
+    "OwnerLost",
+    "StateDirUnusable",
+    "Store",
+    "StoreBusy",
+    "StoreError",
+    "StoreFull",
+    "Stored",
+    "Undelivered",
+    "Watching",
+]
