@@ -30,7 +30,7 @@ class Kind:
     def __init__(
         self,
         name: str,
-        table: str,
+        table: str | None,
         value_type: type[Any],
         decide: Callable[[Any, Any, float], Decision[Any]],
         inbox: Any,
@@ -39,7 +39,7 @@ class Kind:
         fixed: tuple[str, ...] = (),
     ) -> None:
         """`columns`: attributes kept in columns of their own beside the common ones; `fixed`:
-        those that are written at creation only."""
+        those of them that are written at creation only. `table` None: kept in memory only."""
         self.name = name
         self.table = table
         self.value_type = value_type
@@ -49,7 +49,19 @@ class Kind:
         self.columns = columns
         self.fixed = fixed
 
-    def ended(self, value: Any) -> bool:
+    def id_of(self, value: Any) -> str:
+        """The actor's id."""
+        raise NotImplementedError
+
+    def run_id_of(self, value: Any) -> str | None:
+        """The run it belongs to; a run's own id for a run."""
+        raise NotImplementedError
+
+    def state_of(self, value: Any) -> str:
+        """Its state, a plain str. Without a chart: "active", or "ended" if `value.ended`."""
+        raise NotImplementedError
+
+    def is_ended(self, value: Any) -> bool:
         """Whether the actor is over: its state is terminal, or, without a chart, `value.ended`."""
         raise NotImplementedError
 
@@ -78,4 +90,9 @@ def user_kind(
     the union of its messages: tagged msgspec structs (subclasses of `actors.messages.Message`
     are). TimerFired, Recovered, Ended and Performed can be stored for every kind besides.
     """
+    raise NotImplementedError
+
+
+def memory_kind(name: str, decide: Callable[[Any, Any, float], Decision[Any]]) -> Kind:
+    """A kind that is never stored: no table, no audit, no state."""
     raise NotImplementedError

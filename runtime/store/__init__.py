@@ -1,6 +1,5 @@
 """The durable store: one SQLite database, one writer, one audit chain, one derived JSONL file."""
 
-from runtime.store.batch import Batch
 from runtime.store.book import Book, Event, Head
 from runtime.store.errors import (
     CommitUnknown,
@@ -12,6 +11,7 @@ from runtime.store.errors import (
     StoreBusy,
     StoreError,
     StoreFull,
+    TryAgain,
 )
 from runtime.store.rows import Outgoing, Stored, Undelivered, Watching
 from runtime.store.store import Committed, Opened, Store
@@ -19,14 +19,13 @@ from runtime.store.store import Committed, Opened, Store
 __all__ = [
     "Batch",
     "Book",
+    "Change",
     "CommitUnknown",
-    "Committed",
     "ConstraintFailed",
     "Damaged",
     "Event",
     "Head",
     "Opened",
-    "Outgoing",
     "OwnerBusy",
     "OwnerLost",
     "StateDirUnusable",
@@ -35,6 +34,5 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "Stored",
-    "Undelivered",
-    "Watching",
+    "TryAgain",
 ]

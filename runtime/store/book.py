@@ -9,9 +9,13 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+
+if TYPE_CHECKING:
+    from actors.machine import Taken
 
 
 class Head(NamedTuple):
@@ -47,12 +51,27 @@ class Book:
 
     def __init__(self, head: Head, node: bytes) -> None:
         """`node`: six random bytes drawn once per process; they keep event ids apart."""
-        self.phases: dict[str, str] = {}
-        """run id -> phase, for the context of events. The kernel adds a run's before entering."""
-
-    @property
-    def head(self) -> Head:
+        self.seq = head.seq
         """The last row that was booked, durable or not."""
+
+    def enter(
+        self,
+        kind: str,
+        id: str,
+        run_id: str | None,
+        taken: Taken,
+        now: float,
+        prev: int,
+        phase_of: Callable[[str], str | None],
+    ) -> tuple[int, str]:
+        """Books one audit row. `prev` is the seq of the same entity's previous row, 0 at creation
+        (`taken.source` None). Returns its seq and its metadata as stored: the actor's `audit_seq`
+        and `metadata` from now on.
+
+        A row that is no transition has equal source and target and its own `event_type`.
+        `phase_of` is asked once for a run that the book does not know yet.
+        Raises ConstraintFailed, having changed nothing, when the row does not encode to JSON.
+        """
         raise NotImplementedError
 
     def reset(self, head: Head) -> None:

@@ -58,7 +58,11 @@ class ConstraintFailed(StoreError):
         self.entity_id = entity_id
 
 
-class StoreBusy(StoreError):
+class TryAgain(StoreError):
+    """Rolled back for certain: the same batch may be committed later."""
+
+
+class StoreBusy(TryAgain):
     """Another process holds the database's write lock. Nothing was written: try again later."""
 
     def __init__(self, path: Path, waited_s: float) -> None:
@@ -69,7 +73,7 @@ class StoreBusy(StoreError):
         self.path = path
 
 
-class StoreFull(StoreError):
+class StoreFull(TryAgain):
     """No space. Rolled back for certain, head unmoved: the same work may be committed later."""
 
     def __init__(self, path: Path) -> None:

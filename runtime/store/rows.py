@@ -1,10 +1,13 @@
-"""What the store hands back: rows as plain values."""
+"""What goes into the store and what comes back: rows as plain values."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    from runtime.kinds import Kind
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -19,30 +22,71 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     metadata: str
     timers: dict[str, float] | None = None
 
-
-class Undelivered(msgspec.Struct, frozen=True, gc=False):
-    """A message that waits for its actor. `body` is JSON: `Kind.decode_message` reads it."""
-
-    id: int
-    target: str
-    body: str
-    control: bool
-    operator: str | None
+    @property
+    def address(self) -> str:
+        return f"{self.kind}:{self.id}"
 
 
-class Outgoing(msgspec.Struct, frozen=True, gc=False):
-    """A `Perform` that is not known to be done. `payload` is JSON, `attempts` how often begun."""
+class Change:
+    """An actor's row as it is at the end of an epoch: one per actor that changed."""
 
-    id: int
-    actor: str
-    name: str
-    key: str
-    payload: str
-    attempts: int
+    __slots__ = ("audit_seq", "is_new", "kind", "metadata", "n", "timers", "value", "version")
+
+    def __init__(
+        self,
+        kind: Kind,
+        n: int,
+        value: Any,
+        timers: dict[str, float] | None,
+        version: int,
+        audit_seq: int,
+        metadata: str,
+        is_new: bool,
+    ) -> None:
+        self.kind = kind
+        self.n = n
+        self.value = value
+        self.timers = timers
+        self.version = version
+        self.audit_seq = audit_seq
+        self.metadata = metadata
+        self.is_new = is_new
 
 
-class Watching(msgspec.Struct, frozen=True, gc=False):
-    """`watcher` is to be told when `target` ends."""
+class Batch:
+    """What one epoch changes beside the audit rows booked since the last commit.
 
-    target: str
-    watcher: str
+    Built on the event loop's thread, committed whole or not at all; after StoreFull, StoreBusy or
+    a CommitUnknown that `reopen` found not written, the very same batch is committed again.
+    """
+
+    __slots__ = (
+        "audit",
+        "barrier",
+        "changes",
+        "head",
+        "lines",
+        "messages_gone",
+        "messages_new",
+        "outbox_gone",
+        "outbox_new",
+        "watches_gone",
+        "watches_new",
+    )
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self.messages_new: list[tuple[int, str, str, int]] = []
+        """(id, target, body as JSON text, 1 for the control lane)"""
+        self.messages_gone: list[int] = []
+        self.outbox_new: list[tuple[int, str, str, str, Any]] = []
+        """(id, actor, name, key, payload)"""
+        self.outbox_gone: list[int] = []
+        self.watches_new: list[tuple[str, str]] = []
+        """(target, watcher); one that is known already is nothing"""
+        self.watches_gone: list[str] = []
+        """targets"""
+        self.barrier = False
+        """True: this commit is synced to the disk under either durability."""
+        self.lines: list[bytes] = []
+        """The canonical events of the batch, one JSON line each, from `Store.commit` on."""

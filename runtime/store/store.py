@@ -9,10 +9,10 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -21,14 +21,7 @@ from runtime.store.book import Book, Head
 if TYPE_CHECKING:
     from runtime.clock import Clock
     from runtime.kinds import Kind
-    from runtime.store.batch import Batch
-    from runtime.store.rows import Outgoing, Stored, Undelivered, Watching
-
-
-class Committed(msgspec.Struct, frozen=True):
-    """A durable batch: the head it made."""
-
-    head: Head
+    from runtime.store.rows import Batch, Stored
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -50,9 +43,7 @@ class Store:
     book: Book
     owner_epoch: int  # this owner's; leases begin with it
     head: Head  # the last durable row; `head.at`: no later instant is on record
-    next_n: dict[str, int]  # table -> the first unused n
-    next_message: int
-    next_effect: int
+    next_message: int  # the first unused id of a message; whoever uses it counts it on
 
     @classmethod
     async def open(
@@ -64,13 +55,15 @@ class Store:
         kinds: Iterable[Kind] = (),
         command: str = "",
         node: bytes | None = None,
+        crash_point: Callable[[str], None] | None = None,
     ) -> Store:
         """Takes the directory over: lock, migrations, quick_check after an unclean stop, the tail
         of transitions.jsonl, a new owner epoch.
 
         `durability`: "power" (an acknowledged commit survives power loss) or "process" (survives
         `kill -9`). `kinds`: the users' own. `command`: who we are, for a second process's error.
-        `node`: the randomness of event ids, where a test wants it fixed.
+        `node`: the randomness of event ids, where a test wants it fixed. `crash_point` is called
+        in the writing thread at "in_commit" and "after_commit_before_jsonl".
         Raises StateDirUnusable, OwnerBusy, NewerDatabase, MigrationChanged, Damaged, StoreBusy,
         StoreFull.
         """
@@ -87,26 +80,33 @@ class Store:
     ) -> None:
         raise NotImplementedError
 
-    async def commit(self, batch: Batch) -> Committed:
-        """Makes the batch durable, whole, then appends its lines to transitions.jsonl.
+    async def commit(self, batch: Batch) -> list[bytes]:
+        """Makes the batch, with every audit row booked since the last one, durable, whole; then
+        appends its lines to transitions.jsonl, and returns them.
 
-        Raises ConstraintFailed, StoreFull, StoreBusy: rolled back for certain, the book is back at
-        the durable head; OwnerLost: likewise, and for good; CommitUnknown: call `reopen`.
+        Raises StoreFull and StoreBusy: rolled back for certain, commit the same batch again later;
+        ConstraintFailed: likewise, and the book is back at the durable head, so discard the batch;
+        OwnerLost: likewise, and for good; CommitUnknown: call `reopen`.
         Cancelled: the commit goes on to its end; the next call waits for it.
         """
         raise NotImplementedError
 
-    async def reopen(self) -> Head:
-        """After CommitUnknown: closes, reopens, proves the disk, and returns the true head: the
-        batch is durable exactly if its last seq is in it. Raises as `open` does."""
+    async def reopen(self) -> int:
+        """After CommitUnknown: closes, reopens, proves the disk, and returns the true head's seq:
+        the batch is durable exactly if its last seq is not beyond it (then `batch.lines` are its
+        events), else commit it again or `discard` it. Raises as `open` does."""
+        raise NotImplementedError
+
+    def discard(self) -> None:
+        """What was booked and not committed is given up: the book is back at the durable head."""
         raise NotImplementedError
 
     async def load(self, kind: Kind, id: str) -> Stored | None:
         """The actor as the last commit left it, or None."""
         raise NotImplementedError
 
-    async def load_many(self, kind: Kind, ids: Iterable[str]) -> list[Stored]:
-        """Those of `ids` that exist, in no order."""
+    async def load_many(self, addresses: Iterable[str]) -> dict[str, Stored]:
+        """Those of the addresses that exist."""
         raise NotImplementedError
 
     def unfinished(self) -> AsyncIterator[list[Stored]]:
@@ -114,16 +114,24 @@ class Store:
         workers, breakers, patches, then the users' own."""
         raise NotImplementedError
 
-    async def messages(self) -> list[Undelivered]:
-        """What is undelivered, in order."""
+    async def messages(self) -> list[tuple[int, str, str, bool]]:
+        """What is undelivered, in order: (id, target, body as JSON text, control)."""
         raise NotImplementedError
 
-    async def outbox(self) -> list[Outgoing]:
-        """Effects whose outcome is not on record, in order."""
+    async def outbox(self) -> list[tuple[int, str, str, str, Any]]:
+        """Effects whose outcome is not on record, in order: (id, actor, name, key, payload)."""
         raise NotImplementedError
 
-    async def watches(self) -> list[Watching]:
-        """Who watches whom."""
+    async def watches(self) -> dict[str, list[str]]:
+        """Who is to be told of whose end: target to watchers."""
+        raise NotImplementedError
+
+    async def next_rows(self) -> dict[str, int]:
+        """By table: the first unused n."""
+        raise NotImplementedError
+
+    async def next_outbox(self) -> int:
+        """The first unused id of the outbox."""
         raise NotImplementedError
 
     async def checkpoint(self) -> None:
