@@ -13,8 +13,8 @@ from runtime.store.errors import (
     StoreFull,
     TryAgain,
 )
-from runtime.store.rows import Outgoing, Stored, Undelivered, Watching
-from runtime.store.store import Committed, Opened, Store
+from runtime.store.rows import Batch, Change, Stored
+from runtime.store.store import Opened, Store
 
 __all__ = [
     "Batch",
