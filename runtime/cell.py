@@ -1,0 +1,78 @@
+"""One actor as the kernel holds it: a small object without a task, a thread or an inbox of its own.
+
+Invariants:
+1. `value` is the state after the last turn; only the supervisor replaces it, after `decide`.
+2. `epoch` is the number of the last epoch in which it changed: it is clean, and its next turn
+   stands on durable ground, once that epoch is committed.
+3. A cell is in the run queue exactly while `scheduled`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runtime.kinds import Kind
+    from runtime.timers import Timer
+
+
+class Cell:
+    """Mutable on purpose: it is the kernel's bookkeeping around an immutable value."""
+
+    __slots__ = (
+        "address",
+        "audit_seq",
+        "control",
+        "decide",
+        "dirty",
+        "epoch",
+        "failures",
+        "inbox",
+        "is_new",
+        "kind",
+        "metadata",
+        "n",
+        "scheduled",
+        "suspended",
+        "timers",
+        "value",
+        "version",
+    )
+
+    def __init__(self, address: str, kind: Kind, value: Any, n: int) -> None:
+        self.address = address
+        self.kind = kind
+        self.decide = kind.decide
+        self.value = value
+        self.n = n
+        self.version = 0
+        self.audit_seq = 0
+        self.metadata = "{}"
+        self.timers: dict[str, Timer] | None = None
+        self.inbox: deque[Any] | None = None
+        self.control: deque[Any] | None = None
+        self.epoch = 0
+        self.failures = 0
+        self.dirty = False
+        self.is_new = False
+        self.scheduled = False
+        self.suspended: str | None = None
+
+    @property
+    def id(self) -> str:
+        return self.address.partition(":")[2]
+
+    @property
+    def state(self) -> str:
+        return self.kind.state_of(self.value)
+
+    @property
+    def ended(self) -> bool:
+        return self.kind.is_ended(self.value)
+
+    def due_times(self) -> dict[str, float] | None:
+        """The durable timers, as they are stored."""
+        if not self.timers:
+            return None
+        return {t.key: t.due for t in self.timers.values() if not t.volatile} or None

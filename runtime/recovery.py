@@ -1,0 +1,138 @@
+"""Taking a state directory over: every actor not at its end is read back and accounted for.
+
+Order: what a former owner's processes left is killed and proven dead; every actor takes
+`Recovered` first, a worker's process then its own end; undelivered messages come before overdue
+timers; unfinished effects of users are offered again with the same key, marked as perhaps done.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from actors.messages import ProcessExited
+from actors.messages import Recovered as RecoveredMessage
+from runtime.inbox import Envelope
+
+if TYPE_CHECKING:
+    from runtime.cell import Cell
+    from runtime.perform import Performers
+    from runtime.supervisor import Supervisor
+    from runtime.work.reap import Record
+
+OWNER_RESTARTED = "owner restarted"
+
+
+class RecoveredEntity(msgspec.Struct, frozen=True):
+    """One actor that was found unfinished, and what becomes of it."""
+
+    entity: str
+    state: str
+    action: str
+
+
+class RecoveryReport(msgspec.Struct, frozen=True):
+    """Every actor that was not terminal when this owner took over. `lines` is a sample of at most
+    `LINES_MAX`, the rest is counted in `totals` by (kind, state)."""
+
+    lines: tuple[RecoveredEntity, ...] = ()
+    totals: dict[str, int] = {}
+    messages: int = 0
+    effects: int = 0
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+_ACTIONS: dict[tuple[str, str], str] = {
+    ("run", "initializing"): "goes on creating its tasks",
+    ("run", "paused"): "stays paused until resumed",
+    ("task", "running"): "its process is gone: tries again under a new lease, no attempt burned",
+    ("task", "retrying"): "its backoff goes on",
+    ("test_gate", "running"): "its command is run again",
+    ("worker", "busy"): "gets a new process",
+    ("worker", "idle"): "gets a new process",
+    ("uet_worker", "spawning"): "its process is gone: ends",
+    ("uet_worker", "idle"): "its process is gone: ends",
+    ("uet_worker", "busy"): "its process is gone: ends",
+    ("uet_worker", "draining"): "its process is gone: ends",
+}
+
+
+async def read_back(sup: Supervisor) -> list[Cell]:
+    """Makes a cell of every unfinished actor, and learns the next keys of every table."""
+    turns, store = sup.turns, sup.store
+    turns.next_n = await store.next_rows()
+    turns.next_effect = await store.next_outbox()
+    turns.watchers = await store.watches()
+    found = []
+    async for page in store.unfinished():
+        found += [sup.adopt(stored) for stored in page if stored.kind in turns.kinds]
+    return found
+
+
+def processes(cells: list[Cell]) -> list[Record]:
+    """What a former owner may have left running."""
+    from runtime.work.reap import Record  # noqa: PLC0415 (only a take-over needs it)
+
+    return [
+        Record(
+            pid=c.value.pid,
+            start_ticks=c.value.start_ticks,
+            boot_id=c.value.boot_id,
+            child_pid=c.value.child_pid,
+            child_pgid=c.value.child_pgid,
+            child_ticks=c.value.child_ticks,
+            lease=c.value.lease,
+        )
+        for c in cells
+        if c.kind.name == "uet_worker"
+    ]
+
+
+async def announce(
+    sup: Supervisor, cells: list[Cell], performers: Performers | None
+) -> tuple[int, int]:
+    """Tells everyone, in the order of the header. Returns how many messages and effects waited."""
+    epoch = sup.store.owner_epoch
+    for cell in cells:
+        if cell.kind.table != "actors":
+            recovered = RecoveredMessage(epoch)
+            sup.router.post(Envelope(cell.address, recovered, control=True, kept=True))
+        if cell.kind.name == "uet_worker":
+            gone = ProcessExited(crashed=True, reason=OWNER_RESTARTED)
+            sup.router.post(Envelope(cell.address, gone, control=True, kept=True))
+    messages = 0
+    for row, target, body, control in await sup.store.messages():
+        kind = sup.turns.kinds.get(target.partition(":")[0])
+        if kind is not None:
+            messages += 1
+            item = kind.decode_message(body)
+            sup.router.post(Envelope(target, item, control=control, row=row))
+    effects = 0
+    for row, actor, name, key, payload in await sup.store.outbox():
+        if performers is not None:
+            effects += 1
+            performers.perform(row, actor, name, key, payload, perhaps_done=True)
+    return messages, effects
+
+
+LINES_MAX = 200
+
+
+def report(
+    cells: list[Cell], began: float, messages: int, effects: int, notes: tuple[str, ...]
+) -> RecoveryReport:
+    """What the new owner prints. `began` is a reading of `time.perf_counter`."""
+    totals: dict[str, int] = {}
+    lines: list[RecoveredEntity] = []
+    for cell in cells:
+        state = cell.state
+        name = f"{cell.kind.name} {state}"
+        totals[name] = totals.get(name, 0) + 1
+        if len(lines) < LINES_MAX:
+            action: Any = _ACTIONS.get((cell.kind.name, state), "goes on")
+            lines.append(RecoveredEntity(cell.address, state, action))
+    seconds = round(time.perf_counter() - began, 3)
+    return RecoveryReport(tuple(lines), totals, messages, effects, seconds, notes)

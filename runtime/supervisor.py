@@ -1,0 +1,281 @@
+"""The supervisor: one driver takes turns, one writer commits epochs, and nothing leaves before.
+
+         tell, ask, reports, timers                    (inputs, kept until durable)
+                    v
+    driver: take turns ──> open epoch ──seal──> writer: one transaction ──> settle: effects leave
+                    ^                                     │
+                    └──────── offered again ──── rolled back, bisected
+
+Invariants:
+1. One epoch is in flight at most; while it syncs, the next one fills. No timer delays a commit.
+2. `settle` runs only for an epoch known to be committed: replies, processes, events leave there.
+3. After a rollback every cell that the discarded epochs touched is read again from the store, and
+   what they consumed is offered again in the old order, in halves until the culprit stands alone.
+4. A COMMIT of unknown outcome stops the turns until the store was read back; a second one in a row
+   ends the runtime.
+
+Deliberately absent: any wait for a write by anyone but the writer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from actors import effects as fx
+from actors.messages import TimerFired
+from runtime.cell import Cell
+from runtime.epoch import Epoch
+from runtime.errors import RuntimeStopped, UnknownActor
+from runtime.inbox import Envelope
+from runtime.limits import DISK_RETRY_S, EPOCH_ROWS_MAX
+from runtime.rollback import Rollback
+from runtime.seal import seal
+from runtime.store import Batch, CommitUnknown, ConstraintFailed, OwnerLost, StoreBusy, StoreFull
+from runtime.turns import Turns
+
+if TYPE_CHECKING:
+    from runtime.clock import Clock
+    from runtime.kinds import Kind
+    from runtime.store import Store, Stored
+
+
+class Supervisor:
+    """Owns every cell of one state directory."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        kinds: dict[str, Kind],
+        perform: Callable[[fx.Effect], None],
+        perform_user: Callable[[int, str, str, str, Any], None],
+        committed: Callable[[Epoch, Batch], None],
+        crash_point: Callable[[str], None],
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.turns = Turns(kinds, clock.now, self.wake, perform, perform_user)
+        self.router = self.turns.router
+        self.busy: Callable[[], bool] = lambda: False  # work outside whose outcome is still to come
+        self.stopped: RuntimeStopped | None = None
+        self.trouble: str | None = None  # what keeps the store from committing, while it does
+        self.waiting: set[asyncio.Future[Any]] = set()  # callers to fail if the runtime stops
+        self.rebuild_index: Callable[[], None] = lambda: None
+        self._committed = committed
+        self._crash_point = crash_point
+        self._wake = asyncio.Event()
+        self._commit = asyncio.Event()
+        self._in_flight: Epoch | None = None
+        self._halted = False
+        self.rollback = Rollback(self)
+        self._calm = asyncio.Event()
+        self._disarm: tuple[float, Callable[[], None]] | None = None
+
+    # --- from outside --------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """There is something to do for the driver."""
+        self._wake.set()
+
+    def report(self, address: str, message: Any) -> None:
+        """An outcome from the shell. Kept until durable; only on the event loop's thread."""
+        self.router.offer(Envelope(address, message, kept=True))
+
+    async def wait_idle(self) -> None:
+        """Returns once nothing is ready, nothing is uncommitted, and nothing waits to be read."""
+        while not self._is_calm():
+            self.raise_if_stopped()
+            self._calm.clear()
+            await self._calm.wait()
+        self.raise_if_stopped()
+
+    def raise_if_stopped(self) -> None:
+        if self.stopped is not None:
+            raise self.stopped
+
+    def _is_calm(self) -> bool:
+        return self._is_settled() and not self.rollback.pending
+
+    def _is_settled(self) -> bool:
+        return not (
+            self.router.ready or self.router.absent or self._in_flight or self.turns.open.dirty
+        )
+
+    # --- the driver ----------------------------------------------------------------------------
+
+    async def drive(self) -> None:
+        """Takes turns until cancelled."""
+        turns = self.turns
+        while True:
+            self._fire_due()
+            if self.router.ready and not self._halted and not self._full():
+                turns.take()
+            if turns.open.dirty and self._in_flight is None and not self._halted:
+                self._commit.set()
+            if self.router.absent and not self._halted:
+                await self._read_absent()
+                continue
+            if self.router.ready and not self._halted and not self._full():
+                await asyncio.sleep(0)
+                continue
+            if self.rollback.pending and self._is_settled():
+                self.rollback.offer_again()
+                continue
+            if self._is_calm():
+                self._calm.set()
+                if not self.busy() and self.clock.idle():
+                    continue
+            self._wake.clear()
+            self._arm()
+            await self._wake.wait()
+
+    def _full(self) -> bool:
+        return len(self.turns.open.entries) >= EPOCH_ROWS_MAX
+
+    def _fire_due(self) -> None:
+        now = self.clock.now()
+        for timer in self.turns.timers.pop_due(now):
+            message = TimerFired(timer.key, late_s=max(0.0, round(now - timer.due, 3)))
+            self.router.offer(Envelope(timer.cell.address, message, kept=True, timer=timer))
+
+    def _arm(self) -> None:
+        due = self.turns.timers.next_due()
+        if self._disarm is not None:
+            if due is not None and self._disarm[0] == due:
+                return
+            self._disarm[1]()
+            self._disarm = None
+        if due is not None:
+            self._disarm = (due, self.clock.wake_at(due, self._alarm))
+
+    def _alarm(self) -> None:
+        self._disarm = None
+        self._wake.set()
+
+    async def _read_absent(self) -> None:
+        wanted = list(self.router.absent)
+        found = await self.store.load_many(wanted)
+        for address in wanted:
+            stored = found.get(address)
+            if stored is not None and address not in self.router.cells:
+                self.adopt(stored)
+            envelopes = self.router.absent.pop(address, [])
+            if address in self.router.cells:
+                for envelope in envelopes:
+                    self.router.post(envelope)
+                continue
+            for envelope in envelopes:
+                self._undeliverable(envelope)
+
+    def _undeliverable(self, envelope: Envelope) -> None:
+        if envelope.taken:
+            return
+        envelope.taken = True
+        if envelope.row:
+            self.turns.open.rows_gone.append(envelope.row)
+        self.router.bury(envelope.to, envelope.item, "no such actor")
+        if envelope.reply is not None:
+            envelope.reply.fail(UnknownActor(envelope.to))
+
+    def adopt(self, stored: Stored) -> Cell:
+        """Makes a cell of what the store holds. Its durable timers are armed as they stand."""
+        cell = Cell(
+            f"{stored.kind}:{stored.id}", self.turns.kinds[stored.kind], stored.value, stored.n
+        )
+        cell.version = stored.version
+        cell.audit_seq = stored.audit_seq
+        cell.metadata = stored.metadata
+        self.router.cells[cell.address] = cell
+        for key, due in (stored.timers or {}).items():
+            self.turns.timers.arm(cell, key, due, volatile=False)
+        if cell.ended:
+            self.turns.tell_watchers(cell)
+        return cell
+
+    # --- the writer ----------------------------------------------------------------------------
+
+    async def write(self) -> None:
+        """Commits epochs until cancelled: it takes whatever is there."""
+        while True:
+            await self._commit.wait()
+            self._commit.clear()
+            if self._halted or not self.turns.open.dirty:
+                continue
+            epoch = self.turns.open
+            self.turns.open = Epoch(epoch.number + 1)
+            self._in_flight = epoch
+            await self._commit_one(epoch)
+            self._in_flight = None
+            self.wake()
+
+    async def _commit_one(self, epoch: Epoch) -> None:
+        try:
+            batch = seal(epoch, self.store, self._phase_of)
+        except ConstraintFailed as error:
+            self.store.discard()
+            await self._undo(epoch, str(error))
+            return
+        self._crash_point("before_commit")
+        unknown = 0
+        while True:
+            try:
+                await self.store.commit(batch)
+                break
+            except (StoreFull, StoreBusy) as error:
+                # Nothing is acknowledged and nothing is lost: the same batch, until there is room.
+                self.trouble = str(error)
+                await anyio.sleep(DISK_RETRY_S)
+            except ConstraintFailed as error:
+                await self._undo(epoch, str(error))
+                return
+            except OwnerLost as error:
+                raise self.stop(str(error)) from error
+            except CommitUnknown as error:
+                unknown += 1
+                if unknown > 1:
+                    raise self.stop(f"two commits in a row failed: {error}") from error
+                if await self._was_written(epoch):
+                    break
+        self.trouble = None
+        self._crash_point("after_commit")
+        self._settle(epoch, batch)
+
+    async def _undo(self, epoch: Epoch, why: str) -> None:
+        self._halted = True
+        await self.rollback.undo(epoch, why)
+        self._halted = False
+
+    async def _was_written(self, epoch: Epoch) -> bool:
+        self._halted = True
+        head = await self.store.reopen()
+        self._halted = False
+        return head >= epoch.head
+
+    def _phase_of(self, run_id: str) -> str | None:
+        run = self.router.cells.get(f"run:{run_id}")
+        return run.value.spec.run.phase if run is not None else None
+
+    def stop(self, why: str) -> RuntimeStopped:
+        """Ends the runtime: no turn is taken and nothing is acknowledged from here on."""
+        self._halted = True
+        self.stopped = RuntimeStopped(why)
+        self._calm.set()
+        for future in self.waiting:
+            if not future.done():
+                future.set_exception(self.stopped)
+        return self.stopped
+
+    def _settle(self, epoch: Epoch, batch: Batch) -> None:
+        self.turns.durable = epoch.number
+        for leave in epoch.after:
+            leave()
+        self._crash_point("after_effects")
+        self._committed(epoch, batch)
+        cells = self.router.cells
+        for cell in epoch.cells:
+            if not cell.dirty and not cell.scheduled and cell.ended and cell.address in cells:
+                del cells[cell.address]

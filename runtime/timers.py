@@ -1,0 +1,77 @@
+"""All timers of all actors in one heap, with one wake-up of the loop.
+
+Invariants:
+1. A timer is due for delivery only while its cell still holds that very object under its key, so
+   one that was replaced or cancelled is never delivered, even if its message is already queued.
+2. A durable timer is a part of its actor's row; a volatile one is not stored.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runtime.cell import Cell
+
+
+class Timer:
+    """One armed timer of one cell."""
+
+    __slots__ = ("cell", "due", "key", "volatile")
+
+    def __init__(self, cell: Cell, key: str, due: float, volatile: bool) -> None:
+        self.cell = cell
+        self.key = key
+        self.due = due
+        self.volatile = volatile
+
+    @property
+    def armed(self) -> bool:
+        """False once it was replaced, cancelled or delivered."""
+        timers = self.cell.timers
+        return timers is not None and timers.get(self.key) is self
+
+
+class Timers:
+    """The heap. Dead entries are skipped when they surface, and swept when they outnumber."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+
+    def arm(self, cell: Cell, key: str, due: float, *, volatile: bool) -> None:
+        timer = Timer(cell, key, due, volatile)
+        if cell.timers is None:
+            cell.timers = {}
+        cell.timers[key] = timer
+        heapq.heappush(self._heap, (due, next(self._order), timer))
+        if len(self._heap) > 1024 and next(self._order) % 1024 == 0:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        live = [entry for entry in self._heap if entry[2].armed]
+        if len(live) * 2 < len(self._heap):
+            heapq.heapify(live)
+            self._heap = live
+
+    def next_due(self) -> float | None:
+        """The earliest instant at which an armed timer is due."""
+        heap = self._heap
+        while heap and not heap[0][2].armed:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
+
+    def pop_due(self, now: float) -> list[Timer]:
+        """The armed timers due at `now`, in order of due time, then of arming."""
+        due = []
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            timer = heapq.heappop(heap)[2]
+            if timer.armed:
+                due.append(timer)
+        return due
+
+    def __len__(self) -> int:
+        return sum(1 for entry in self._heap if entry[2].armed)
