@@ -1,0 +1,252 @@
+"""status, tasks, workers, gates: what is, from the database, beside whoever owns it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runtime.cli.calling import Call, entity, shared
+from runtime.cli.text import columns, counted, instant, length, paint, state
+from runtime.control.client import Client, NoOwner, OwnerLost
+from runtime.view import rows
+from runtime.view.rows import Counts, GateRow, RunRow, TaskRow, WorkerRow, WorkstreamRow
+
+_DONE = {"completed", "skipped"}
+_ORDER = ("running", "validating", "retrying", "queued", "blocked", "paused", "failed", "cancelled")
+
+
+@click.command("status")
+@click.argument("run", required=False)
+@click.option("--limit", type=int, default=20, help="So many runs at most; default 20.")
+@shared
+def status_command(call: Call, run: str | None, limit: int) -> None:
+    """Show the runs, newest first, and who owns the directory; or one RUN with its workstreams."""
+    owner = owner_of(call.state_dir)
+    with call.reading() as db:
+        if run is None:
+            found = rows.runs(db, limit=limit)
+            value: dict[str, Any] = {
+                "state_dir": str(call.state_dir),
+                "owner": owner,
+                "runs": found,
+            }
+            call.show(value, lambda: _all_runs(call.state_dir, owner, found))
+            return
+        run_id = entity(db, run, "run").id
+        one = rows.runs(db, [run_id])[0]
+        streams = rows.workstreams(db, run_id)
+        gates = rows.gates(db, [run_id])
+    value = {
+        "state_dir": str(call.state_dir),
+        "owner": owner,
+        "run": one,
+        "workstreams": streams,
+        "gates": gates,
+    }
+    call.show(value, lambda: _one_run(owner, one, streams, gates))
+
+
+@click.command("tasks")
+@click.argument("run", required=False)
+@click.option("--all", "every", is_flag=True, help="Of every run.")
+@click.option("--state", "states", multiple=True, help="Only in this state; may be repeated.")
+@shared
+def tasks_command(call: Call, run: str | None, every: bool, states: tuple[str, ...]) -> None:
+    """List the tasks of RUN; without it, of the unfinished runs, else of the newest."""
+    with call.reading() as db:
+        run_ids = _run_ids(db, run, every)
+        found = rows.tasks(db, run_ids, [s.lower() for s in states])
+        if call.as_json:
+            call.emit(list(found))
+            return
+        for line in _heading(run_ids):
+            print(line)
+        now = time.time()
+        cut = _prefix(run_ids)
+        head = ("task", "state", "try", "exit", "took", "worker", "reason")
+        for line in columns(head, (_task_cells(t, now, cut) for t in found)):
+            print(line)
+
+
+@click.command("workers")
+@click.option("--all", "every", is_flag=True, help="Those that were shut down too.")
+@shared
+def workers_command(call: Call, every: bool) -> None:
+    """List the worker slots, their processes and what they execute."""
+    with call.reading() as db:
+        found = rows.workers(db, ended=every)
+    now = time.time()
+    head = ("worker", "state", "for", "kind", "pid", "task", "reason")
+    call.show(found, lambda: columns(head, (_worker_cells(w, now) for w in found)))
+
+
+@click.command("gates")
+@click.argument("run", required=False)
+@click.option("--all", "every", is_flag=True, help="Of every run.")
+@shared
+def gates_command(call: Call, run: str | None, every: bool) -> None:
+    """List the test gates of RUN; without it, of the unfinished runs, else of the newest."""
+    with call.reading() as db:
+        run_ids = _run_ids(db, run, every)
+        found = rows.gates(db, run_ids)
+
+    def lines() -> Iterator[str]:
+        yield from _heading(run_ids)
+        yield from _gate_lines(found, _prefix(run_ids))
+
+    call.show(found, lines)
+
+
+def owner_of(state_dir: Path) -> dict[str, Any] | None:
+    """Who owns the directory, as it says itself; None where nobody answers."""
+    try:
+        with Client(state_dir, timeout_s=2.0) as client:
+            told: dict[str, Any] = client.ask("hello")
+            return told
+    except NoOwner:
+        return None
+    except OwnerLost as lost:
+        return {"pid": None, "role": "unknown", "command": lost.why}
+
+
+def progress(counts: Counts) -> str:
+    """12/40 done, 2 running, 1 failed."""
+    if not counts.total:
+        return "-"
+    done = sum(n for name, n in counts.by_state.items() if name in _DONE)
+    parts = [f"{done}/{counts.total} done"]
+    parts += [f"{counts.by_state[name]} {name}" for name in _ORDER if counts.by_state.get(name)]
+    return ", ".join(parts)
+
+
+def _all_runs(state_dir: Path, owner: dict[str, Any] | None, found: list[RunRow]) -> Iterable[str]:
+    yield f"{paint('state', 'dim')}  {state_dir}"
+    unfinished = any(r.completed_at is None for r in found)
+    yield f"{paint('owner', 'dim')}  {_owner_line(owner, unfinished)}"
+    if not found:
+        yield "no run yet; `banksman run PLAN` makes one"
+        return
+    now = time.time()
+    yield ""
+    yield from columns(
+        ("run", "state", "began", "took", "tasks", "reason"),
+        (
+            (r.id, r.state, instant(r.created_at), _took(r, now), progress(r.tasks), r.reason or "")
+            for r in found
+        ),
+    )
+
+
+def _owner_line(owner: dict[str, Any] | None, unfinished: bool) -> str:
+    if owner is None:
+        return "nobody" + (
+            "; `banksman resume` goes on with what is unfinished" if unfinished else ""
+        )
+    if owner["pid"] is None:
+        return f"does not answer: it {owner['command']}"
+    return (
+        f"pid {owner['pid']} ({owner['command']}), epoch {owner['epoch']},"
+        f" durability {owner['durability']}, since {instant(owner['since'])}"
+    )
+
+
+def _one_run(
+    owner: dict[str, Any] | None,
+    run: RunRow,
+    streams: list[WorkstreamRow],
+    gates: list[GateRow],
+) -> Iterable[str]:
+    now = time.time()
+    yield f"{paint(run.id, 'bold')}  {state(run.state)}  {progress(run.tasks)}  {_took(run, now)}"
+    if run.reason:
+        yield from columns(("reason",), [(run.reason,)])
+    yield f"{paint('owner', 'dim')}  {_owner_line(owner, run.completed_at is None)}"
+    yield ""
+    yield from columns(
+        ("workstream", "state", "took", "tasks", "after", "reason"),
+        (
+            (
+                w.name + ("" if w.critical else " (not critical)"),
+                w.state,
+                _took(w, now),
+                progress(w.tasks),
+                ", ".join(w.depends_on) or "-",
+                w.reason or "",
+            )
+            for w in streams
+        ),
+    )
+    if gates:
+        yield ""
+        yield from _gate_lines(gates, run.id + "/")
+
+
+def _gate_lines(found: list[GateRow], cut: str) -> Iterable[str]:
+    now = time.time()
+    return columns(
+        ("gate", "state", "type", "exit", "took", "reason"),
+        (
+            (
+                g.id.removeprefix(cut),
+                g.state,
+                g.type,
+                "" if g.exit_code is None else str(g.exit_code),
+                _took(g, now),
+                g.reason or "",
+            )
+            for g in found
+        ),
+    )
+
+
+def _task_cells(task: TaskRow, now: float, cut: str) -> tuple[str, ...]:
+    attempts = f"{task.retry_count + 1}/{task.max_retries + 1}" if task.started_at else "-"
+    return (
+        task.id.removeprefix(cut),
+        task.state,
+        attempts,
+        "" if task.exit_code is None else str(task.exit_code),
+        _took(task, now),
+        task.worker_id.removeprefix(cut) if task.worker_id else "",
+        task.reason or "",
+    )
+
+
+def _worker_cells(worker: WorkerRow, now: float) -> tuple[str, ...]:
+    return (
+        worker.id,
+        worker.state,
+        length(now - worker.since),
+        worker.kind,
+        str(worker.pid or "-"),
+        worker.task_id or "-",
+        worker.reason or "",
+    )
+
+
+def _took(row: rows.Row, now: float) -> str:
+    if row.started_at is None:
+        return ""
+    return length((row.completed_at or now) - row.started_at)
+
+
+def _run_ids(db: Any, run: str | None, every: bool) -> list[str]:
+    if run is not None:
+        return [entity(db, run, "run").id]
+    return [] if every else rows.runs_in_view(db)
+
+
+def _prefix(run_ids: list[str]) -> str:
+    """What every id of a list begins with, and so need not repeat."""
+    return run_ids[0] + "/" if len(run_ids) == 1 else ""
+
+
+def _heading(run_ids: list[str]) -> Iterable[str]:
+    if len(run_ids) == 1:
+        yield f"{paint('run', 'dim')} {paint(run_ids[0], 'bold')}"
+    elif run_ids:
+        yield f"{paint('runs', 'dim')} {', '.join(run_ids)} ({counted(len(run_ids), 'run')})"

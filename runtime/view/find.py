@@ -1,0 +1,105 @@
+"""Which entity a person means: a full id, or any unambiguous end of one."""
+
+from __future__ import annotations
+
+import difflib
+import sqlite3
+from collections.abc import Iterable
+
+import msgspec
+
+from runtime.limits import NAMES_COMPARED_MAX
+
+TABLES = {
+    "run": "runs",
+    "workstream": "workstreams",
+    "task": "tasks",
+    "test_gate": "test_gates",
+    "worker": "workers",
+    "uet_worker": "uet_workers",
+    "circuit_breaker": "circuit_breakers",
+    "patch_ledger": "patch_ledger",
+}
+
+_CANDIDATES_SHOWN = 10
+
+
+class Entity(msgspec.Struct, frozen=True):
+    """An entity of the store, by its kind (a chart's name, or a user's own) and its full id."""
+
+    kind: str
+    id: str
+
+
+class NotFound(Exception):
+    """No id ends so. `near` holds ids that look alike."""
+
+    def __init__(self, text: str, kinds: Iterable[str], near: list[str]) -> None:
+        what = " or ".join(k.replace("_", " ") for k in kinds) or "entity"
+        super().__init__(f"there is no {what} {text!r}")
+        self.near = near
+
+
+class Ambiguous(Exception):
+    """Several ids end so; `candidates` holds the newest of them."""
+
+    def __init__(self, text: str, candidates: list[str], count: int) -> None:
+        super().__init__(f"{text!r} is the end of {count} ids")
+        self.candidates = candidates
+        self.count = count
+
+
+def find(db: sqlite3.Connection, text: str, kinds: Iterable[str] = ()) -> Entity:
+    """The one entity of `kinds` (none given: of any) whose id is `text`, or ends with it.
+
+    An end that begins at a "/" (or is a run's short part) goes before one that cuts a name in two.
+    Raises NotFound, Ambiguous.
+    """
+    wanted = tuple(kinds)
+    head, _, rest = text.partition(":")
+    if rest and head in TABLES and (not wanted or head in wanted):
+        found = _exact(db, rest, (head,))
+        if found is not None:
+            return found
+    found = _exact(db, text, wanted)
+    if found is not None:
+        return found
+    ending = _ending(db, text, wanted) if text else []
+    whole = [e for e in ending if e.id[-len(text) - 1] in "/-:" or text[0] in "/-~:"]
+    for choice in (whole, ending):
+        if len(choice) == 1:
+            return choice[0]
+        if choice:
+            shown = [e.id for e in choice[:_CANDIDATES_SHOWN]]
+            raise Ambiguous(text, shown, len(choice))
+    raise NotFound(text, wanted, _near(db, text, wanted))
+
+
+def _selects(wanted: tuple[str, ...], condition: str) -> str:
+    parts = [
+        f"SELECT '{kind}' AS kind, id, created_at FROM {table} WHERE {condition}"
+        for kind, table in TABLES.items()
+        if not wanted or kind in wanted
+    ]
+    if not wanted:
+        parts.append(f"SELECT kind, id, 0.0 AS created_at FROM actors WHERE {condition}")
+    return " UNION ALL ".join(parts)
+
+
+def _exact(db: sqlite3.Connection, text: str, wanted: tuple[str, ...]) -> Entity | None:
+    rows = db.execute(_selects(wanted, "id = :text"), {"text": text}).fetchall()
+    return Entity(rows[0][0], rows[0][1]) if rows else None
+
+
+def _ending(db: sqlite3.Connection, text: str, wanted: tuple[str, ...]) -> list[Entity]:
+    query = _selects(wanted, "substr(id, -length(:text)) = :text") + " ORDER BY created_at DESC"
+    return [Entity(row[0], row[1]) for row in db.execute(query, {"text": text})]
+
+
+def _near(db: sqlite3.Connection, text: str, wanted: tuple[str, ...]) -> list[str]:
+    parts = text.count("/") + 1
+    by_end: dict[str, str] = {}
+    query = _selects(wanted, "1") + " ORDER BY created_at DESC LIMIT ?"
+    for row in db.execute(query, (NAMES_COMPARED_MAX,)):
+        by_end.setdefault("/".join(row[1].split("/")[-parts:]), row[1])
+    return [by_end[end] for end in difflib.get_close_matches(text, by_end, n=3)]
