@@ -121,11 +121,11 @@ def size(count: int) -> str:
     return f"{amount:.1f} GiB"
 
 
-def counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str, nouns: str = "") -> str:
     """1 task, 3 tasks, no tasks."""
     if count == 1:
         return f"1 {noun}"
-    return f"{count:,} {noun}s" if count else f"no {noun}s"
+    return f"{count:,} {nouns or noun + 's'}" if count else f"no {nouns or noun + 's'}"
 
 
 def columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

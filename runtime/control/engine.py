@@ -6,48 +6,22 @@ Everything that is *read* comes from the read-only database, never through here.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, Protocol
 
 from actors.messages import Accepted, Refused
 from actors.spec import Plan
+from runtime.recovery import RecoveryReport
 
 
 class RunHandle(Protocol):
     """One submitted run."""
 
-    @property
-    def id(self) -> str:
-        """The run's id, durable when `submit` returned it."""
+    id: str
 
     async def wait(self) -> str:
         """The terminal state of the run, once it is durable."""
-
-
-class Recovered(Protocol):
-    """One entity that the new owner found unfinished, and what becomes of it."""
-
-    @property
-    def entity(self) -> str:
-        """Its address, "<kind>:<id>"."""
-
-    @property
-    def state(self) -> str: ...
-
-    @property
-    def action(self) -> str:
-        """One line for a person: "goes on", "tries again under a new lease", ..."""
-
-
-class RecoveryReport(Protocol):
-    """Every entity that was not terminal when this owner took over, accounted for."""
-
-    @property
-    def lines(self) -> Sequence[Recovered]: ...
-
-    @property
-    def seconds(self) -> float: ...
 
 
 class Engine(Protocol):
@@ -63,8 +37,7 @@ class Engine(Protocol):
     @property
     def db_path(self) -> Path: ...
 
-    @property
-    def recovery(self) -> RecoveryReport: ...
+    recovery: RecoveryReport
 
     async def submit(self, plan: Plan, key: str | None = None) -> RunHandle:
         """Durable when it returns; the same `key` again gives the same run.
@@ -79,8 +52,8 @@ class Engine(Protocol):
         entity_id: str | None,
         *,
         operator: str,
-        reason: str | None,
-        if_version: int | None,
+        reason: str | None = None,
+        if_version: int | None = None,
         **args: Any,
     ) -> Accepted | Refused:
         """Carries out pause, resume, cancel, skip, retry or unblock; durable when it returns.
@@ -92,8 +65,8 @@ class Engine(Protocol):
 
     def events(self, since: int | None = None) -> AsyncGenerator[dict[str, Any], None]:
         """Committed events in order, each a canonical event with its `seq`, from `since` (not
-        included; None: from now) on without a gap. A subscriber that falls behind is fed from the
-        database, or ended with an exception: it never makes the kernel wait or grow."""
+        included; None: from now) on without a gap. A subscriber that falls behind is ended with
+        `Lagged`, and may begin again from its `seq`: it never makes the kernel wait or grow."""
 
     def unfinished_runs(self) -> list[str]:
         """The ids of all runs that are not terminal."""

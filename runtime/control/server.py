@@ -14,6 +14,7 @@ import os
 import socket
 import struct
 import sys
+import traceback
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -21,7 +22,6 @@ from typing import Any
 
 import anyio
 import msgspec
-import structlog
 from anyio.abc import SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
@@ -35,8 +35,9 @@ from runtime.limits import (
     CONTROL_LINE_BYTES_MAX,
     CONTROL_SEND_S_MAX,
 )
+from runtime.log import Log
 
-_log = structlog.get_logger("banksman.control")
+LOG_NAME = "banksman.log"
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -67,18 +68,20 @@ async def serving(engine: Engine, state_dir: Path, owner: Owner) -> AsyncIterato
     Raises OSError where the socket cannot be made there.
     """
     bound = _bind(state_dir)
+    log = Log(state_dir / LOG_NAME)
     try:
         async with (
             await anyio.abc.SocketListener.from_socket(bound) as listener,
             anyio.create_task_group() as tasks,
         ):
-            desk = _Desk(engine, owner)
+            desk = _Desk(engine, owner, log)
             tasks.start_soon(listener.serve, desk.attend)
             try:
                 yield
             finally:
                 tasks.cancel_scope.cancel()
     finally:
+        log.close()
         with suppress(FileNotFoundError):
             (state_dir / SOCKET_NAME).unlink()
 
@@ -112,9 +115,10 @@ class _Hangup(Exception):
 class _Desk:
     """What all clients of one owner share."""
 
-    def __init__(self, engine: Engine, owner: Owner) -> None:
+    def __init__(self, engine: Engine, owner: Owner, log: Log) -> None:
         self._engine = engine
         self._owner = owner
+        self._log = log
         self._clients = 0
 
     async def attend(self, stream: SocketStream) -> None:
@@ -164,7 +168,8 @@ class _Desk:
         except (_Hangup, anyio.BrokenResourceError, anyio.ClosedResourceError):
             raise
         except Exception as error:  # noqa: BLE001 - one request must not end the owner's run
-            _log.exception("control_request_failed", request=line[:200])
+            trace = "".join(traceback.format_exception(error))
+            self._log.error("control_request_failed", traceback=trace)
             text = f"the owner failed on this request: {type(error).__name__}: {error}"
             await _send(stream, _error(request_id, "internal", text))
 

@@ -14,6 +14,7 @@ import msgspec
 from actors.messages import Refused
 from actors.spec import Plan
 from runtime.control.engine import Engine
+from runtime.control.gapless import gapless
 from runtime.view.filters import EventFilter
 
 
@@ -82,7 +83,7 @@ async def _waits(engine: Engine, _args: Args) -> dict[str, Any]:
 
 
 async def _events(engine: Engine, args: Events) -> AsyncGenerator[Any, None]:
-    events = engine.events(args.since)
+    events = gapless(engine, args.since)
     try:
         async for event in events:
             if args.where.matches(event):

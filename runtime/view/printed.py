@@ -1,0 +1,69 @@
+"""What tasks and gates printed: one capped file for each attempt, read from its end."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+# The end of a file is looked for in steps of this size, and no further back than this many lines
+# of the longest sensible kind: a tail of hostile output stays cheap.
+_STEP_BYTES = 64 * 1024
+_TAIL_BYTES_MAX = 4 * 1024 * 1024
+
+
+class Printed(msgspec.Struct, frozen=True):
+    """The output file of one attempt."""
+
+    attempt: int
+    path: str
+    size: int
+
+
+def attempts(state_dir: Path, entity_id: str) -> list[Printed]:
+    """The output files of a task or gate, by attempt."""
+    prefix = entity_id.replace("/", "__") + "."
+    found = []
+    try:
+        entries = list(os.scandir(state_dir / "output"))
+    except FileNotFoundError:
+        return []
+    for entry in entries:
+        number = entry.name.removeprefix(prefix).removesuffix(".log")
+        if entry.name.startswith(prefix) and entry.name.endswith(".log") and number.isdecimal():
+            found.append(Printed(int(number), entry.path, entry.stat().st_size))
+    return sorted(found, key=lambda printed: printed.attempt)
+
+
+def tail(path: Path, lines: int) -> bytes:
+    """The last so many lines of the file, at most 4 MiB of them. A line cut short counts."""
+    if lines <= 0:
+        return b""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        start, data = end, b""
+        while start > 0 and len(data) < _TAIL_BYTES_MAX:
+            step = min(_STEP_BYTES, start)
+            start -= step
+            file.seek(start)
+            data = file.read(step) + data
+            if data.count(b"\n", 0, len(data) - 1) >= lines:
+                break
+    kept = data.splitlines(keepends=True)[-lines:]
+    return b"".join(kept)
+
+
+def last_line(path: Path, width: int) -> str:
+    """The last line with anything on it, at most `width` characters; "" where there is none."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - 2048))
+            data = file.read(2048)
+    except OSError:
+        return ""
+    for line in reversed(data.decode(errors="replace").splitlines()):
+        if line.strip():
+            return line.strip()[:width]
+    return ""
