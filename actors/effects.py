@@ -28,16 +28,25 @@ class Effect(msgspec.Struct, frozen=True):
 
 
 class Send(Effect, frozen=True):
-    """Puts `message` into the inbox of `to`. `control` overtakes work already waiting there."""
+    """Puts `message` into the inbox of `to`. `control` overtakes work already waiting there.
+
+    `hand_on`: whoever asked this actor in this turn is now answered by `to`, in the turn that takes
+    this message.
+    """
 
     to: Address
     message: Any
     control: bool = False
+    hand_on: bool = False
 
 
 class Spawn(Effect, frozen=True):
     """Creates an actor of `kind` with its initial `value` (whose `id` names it). Already there: an
-    assertion of the kernel, for an id is derived from its parent's state."""
+    assertion of the kernel, for an id is derived from its parent's state.
+
+    `value` may be a seed of actors/spec.py instead, which has an `id` too: no machine knows the
+    value of another, so the kernel makes it with `create(seed, now)` of the kind's module.
+    """
 
     kind: str
     value: Any

@@ -2,20 +2,17 @@
 
 Messages are frozen and encode to JSON by their tag (the class name), so that one which is still
 undelivered when its epoch commits is a row of the store.
+Those of the dispatcher, the worker slots and their processes are written in `slot_messages`.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
-import msgspec
-
 from actors.effects import Address
-
-
-class Message(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
-    """The common root."""
-
+from actors.slot_messages import *  # noqa: F403 (one vocabulary, in two files for their length)
+from actors.slot_messages import Message, Outcome
 
 # --- everyone ------------------------------------------------------------------------------
 
@@ -67,11 +64,17 @@ class Resume(Message, frozen=True):
 
 
 class Cancel(Message, frozen=True):
-    """End now. `through_failure` when a failure elsewhere is the cause, not a person."""
+    """End now. `through_failure` when a failure elsewhere is the cause, not a person.
+
+    From a workstream that ends to its tasks: `closing`, for nothing of it can be retried any more;
+    `as_done` where it is skipped, and its tasks count as done.
+    """
 
     reason: str | None = None
     operator: str | None = None
     through_failure: bool = False
+    closing: bool = False
+    as_done: bool = False
 
 
 class Skip(Message, frozen=True):
@@ -91,12 +94,22 @@ class Unblock(Message, frozen=True):
 
 
 class RetryTask(Message, frozen=True):
-    """To the workstream of a terminal task: makes `<id>~2`, which stands for it from now on."""
+    """To the workstream of a terminal task, which hands it on to the task: makes `<id>~2`, which
+    stands for it from now on."""
 
     task_id: str
     operator: str | None = None
     reason: str | None = None
     clear_retry_count: bool = False
+
+
+class RerunGate(Message, frozen=True):
+    """To the run of an ended gate, which adds the number `n` of the new entity and hands it on."""
+
+    gate_id: str
+    operator: str | None = None
+    reason: str | None = None
+    n: int = 0
 
 
 class Refused(Message, frozen=True):
@@ -110,32 +123,6 @@ class Accepted(Message, frozen=True):
 
     text: str = ""
     entity_id: str | None = None
-
-
-# --- outcomes of work, from the shell ---------------------------------------------------------
-
-
-class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a piece of work ended, as the shell saw it.
-
-    `exit_code` is None where nothing exited (a callable raised, a process was killed by `signal`).
-    `reason` is one of None (it simply ended), "timeout", "cancelled", "lost" (its worker died),
-    "not_started" (exec failed: `error` says why), "error" (a callable raised), or what `Withdraw`
-    and `KillGate` gave. `infrastructure` true: no fault of the work.
-    `alive` true: processes survived KILL. `error` is one line for a person.
-    """
-
-    exit_code: int | None = None
-    signal: int | None = None
-    reason: str | None = None
-    error: str | None = None
-    infrastructure: bool = False
-    alive: bool = False
-    duration_s: float = 0.0
-    output_bytes: int = 0
-    output_digest: str | None = None
-    truncated: bool = False
-    result: Any = None  # what a callable returned, if it encodes to JSON within its bound
 
 
 # --- run --------------------------------------------------------------------------------------
@@ -152,7 +139,7 @@ class Expand(Message, frozen=True):
 
 
 class WorkstreamMoved(Message, frozen=True):
-    """To the run, at every edge of a workstream."""
+    """To the run, at every edge of a workstream, and at its end with what it leaves behind."""
 
     workstream: Address
     source: str
@@ -163,17 +150,32 @@ class WorkstreamMoved(Message, frozen=True):
     reason: str | None = None
 
 
+class WorkstreamStuck(Message, frozen=True):
+    """To the run: all that is left of a READY workstream is BLOCKED (`stuck`), or no longer."""
+
+    workstream: Address
+    stuck: bool
+
+
 class NeedGates(Message, frozen=True):
     """To the run: make new entities of these gates (and of what they depend on) for `asker`, whose
-    work they judge. Verdicts go to `asker` as `GateVerdict` with the same `ticket`."""
+    work they judge. `GatesMade` answers; verdicts follow as `GateVerdict` with the same `ticket`.
+    """
 
     asker: Address
     names: tuple[str, ...]
     ticket: str
 
 
+class GatesMade(Message, frozen=True):
+    """From the run: the entities that were made for `ticket`, to be cancelled if it lapses."""
+
+    ticket: str
+    gates: tuple[Address, ...]
+
+
 class GateMoved(Message, frozen=True):
-    """To the run, when a gate ends."""
+    """To the run, when a gate ends, and when one that is run again is there ("pending")."""
 
     gate: Address
     target: str
@@ -182,25 +184,47 @@ class GateMoved(Message, frozen=True):
 # --- workstream -------------------------------------------------------------------------------
 
 
+class Standing(StrEnum):
+    """How something that others wait for stands to them. Who waits is told of every change with
+    what it `was`, so that counting is enough and nobody keeps a list."""
+
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"  # or BLOCKED, or cancelled, through a failure
+    WITHDRAWN = "withdrawn"  # or BLOCKED, by a person's cancel: no failure
+    STALLED = "stalled"  # or BLOCKED, by infrastructure: no verdict on the work, so nothing ends
+
+
 class DependencyEnded(Message, frozen=True):
-    """To a dependent workstream or task. `outcome` is the terminal state; done is "completed", and
-    "skipped" unless through a failure."""
+    """To a dependent workstream or task. `outcome` is the terminal state, `standing` what it means
+    to the dependent. `reason` names the root cause where it is not DONE."""
 
     source: Address
     outcome: str
-    done: bool
+    standing: Standing
+    was: Standing = Standing.WAITING
+    reason: str | None = None
+
+
+class DependencyBlocked(Message, frozen=True):
+    """To a dependent: `source` entered or left BLOCKED, or is BLOCKED for a worse cause now."""
+
+    source: Address
+    standing: Standing
+    was: Standing
     reason: str | None = None
 
 
 class DependencyReplaced(Message, frozen=True):
-    """To a dependent: `old` was retried, `new` stands for it."""
+    """To a dependent: `old` was retried, `new` stands for it and is waited for."""
 
     old: Address
     new: Address
+    was: Standing
 
 
 class TaskQueued(Message, frozen=True):
-    """To the workstream, at a task's first QUEUED."""
+    """To the workstream, when a task goes from PENDING to QUEUED."""
 
     task: Address
 
@@ -223,18 +247,38 @@ class TaskEnded(Message, frozen=True):
     reason: str | None = None
 
 
+class TaskRetried(Message, frozen=True):
+    """To the workstream: its `RetryTask` was carried out (`new` stands for `old`, which counted as
+    `outcome`), or was not (`new` None)."""
+
+    old: Address
+    new: Address | None
+    outcome: str | None = None
+    noncritical_failure: bool = False
+
+
 class EndBlocked(Message, frozen=True):
-    """From the run to its workstreams: nothing but an operator could move what is blocked, and the
-    plan says `on_blocked = "end"`."""
+    """From the run to its workstreams, and from them to their tasks: nothing but an operator could
+    move what is blocked, and the plan says `on_blocked = "end"`."""
+
+
+class ClockHeld(Message, frozen=True):
+    """From a run to its workstreams, and from them to their tasks: queue and total timeouts stand
+    still from now on (`held`), or go on."""
+
+    held: bool
 
 
 class GateVerdict(Message, frozen=True):
     """To whoever needs a gate. `name` is the gate's name; `outcome` "passed", "failed",
-    "cancelled", or "infrastructure" (FAILED, but no verdict on the work)."""
+    "cancelled", "infrastructure" (FAILED, but no verdict on the work), "blocked", or "pending"
+    (no longer blocked, or run again)."""
 
     gate: Address
     name: str
     outcome: str
+    standing: Standing
+    was: Standing = Standing.WAITING
     ticket: str | None = None
     reason: str | None = None
 
@@ -250,8 +294,8 @@ class Assigned(Message, frozen=True):
     lease: str
 
 
-class WorkBegun(Message, frozen=True):
-    """From the uet worker: the command was released (its launcher is on record) or called."""
+class AssignmentRefused(Message, frozen=True):
+    """From a worker that can no longer take the task: if it is still QUEUED, it queues again."""
 
     lease: str
 
@@ -261,208 +305,6 @@ class WorkFinished(Message, frozen=True):
 
     lease: str
     outcome: Outcome
-
-
-# --- dispatch: the queue before the worker slots ------------------------------------------------
-
-
-class Enqueue(Message, frozen=True):
-    """From a task that entered QUEUED."""
-
-    task: Address
-    run_id: str
-    workstream: str  # its name in the plan, for affinity
-    priority: int = 0
-    requires: tuple[str, ...] = ()
-    concurrency_key: str | None = None
-    inline_only: bool = False  # a callable that no child process can import
-
-
-class Dequeue(Message, frozen=True):
-    """From a task that left QUEUED otherwise than by an assignment. Unknown: nothing."""
-
-    task: Address
-
-
-class SlotFree(Message, frozen=True):
-    """From a worker that entered IDLE."""
-
-    worker: Address
-    run_id: str | None  # None: the owner's pool, any run
-    pool: str
-    kind: str
-    capabilities: tuple[str, ...] = ()
-    affinity: tuple[str, ...] = ()
-
-
-class SlotGone(Message, frozen=True):
-    """From a worker that left IDLE otherwise than by `Assign`. Unknown: nothing."""
-
-    worker: Address
-
-
-class KeyFree(Message, frozen=True):
-    """From a task that left RUNNING with a concurrency key."""
-
-    run_id: str
-    key: str
-
-
-class HoldRun(Message, frozen=True):
-    """From a run: start nothing more of it (`held`), or go on."""
-
-    run_id: str
-    held: bool
-
-
-class GateQueue(Message, frozen=True):
-    """From a gate that may run: asks for one of the bounded places for gate commands."""
-
-    gate: Address
-    run_id: str
-
-
-class GateDone(Message, frozen=True):
-    """From a gate that left RUNNING, or stopped waiting for its place."""
-
-    gate: Address
-
-
-class GateAdmitted(Message, frozen=True):
-    """To a gate: the place is yours. If you no longer want it, answer `GateDone`."""
-
-
-# --- worker -----------------------------------------------------------------------------------
-
-
-class Assign(Message, frozen=True):
-    """From the dispatcher: take this task under `lease`."""
-
-    task: Address
-    lease: str
-
-
-class ReturnAssignment(Message, frozen=True):
-    """From a task that had left QUEUED before the assignment arrived."""
-
-    lease: str
-
-
-class LeaseEnded(Message, frozen=True):
-    """From a task that left RUNNING: the slot is free again (`undead`: retire it instead)."""
-
-    lease: str
-    undead: bool = False
-
-
-class UetReady(Message, frozen=True):
-    """From the worker's uet worker: SPAWNING -> IDLE."""
-
-    uet: Address
-
-
-class UetEnded(Message, frozen=True):
-    """From the worker's uet worker: it is TERMINATED. `crashed` false: it was asked to."""
-
-    uet: Address
-    crashed: bool
-    reason: str | None = None
-
-
-class HeartbeatSeen(Message, frozen=True):
-    """From the uet worker to its worker. Changes nothing durable unless the worker was doubted."""
-
-    uet: Address
-    lease: str | None = None
-
-
-class Drain(Message, frozen=True):
-    """Finish what runs, take nothing new, then shut the slot down."""
-
-    operator: str | None = None
-    reason: str | None = None
-
-
-class Replace(Message, frozen=True):
-    """A new process for this slot once what runs has finished."""
-
-    operator: str | None = None
-    reason: str | None = None
-
-
-class Shutdown(Message, frozen=True):
-    """The slot is removed from its pool (its run is over)."""
-
-    reason: str | None = None
-
-
-# --- uet worker: from the shell -----------------------------------------------------------------
-
-
-class ProcessStarted(Message, frozen=True):
-    """The worker's process is up. `pid` 0 for an inline worker."""
-
-    pid: int
-    start_ticks: int  # field 22 of /proc/<pid>/stat: with boot_id it names a process for ever
-    boot_id: str
-
-
-class ProcessExited(Message, frozen=True):
-    """The worker's process is gone, and all it ran. `crashed` unless asked to stop."""
-
-    crashed: bool
-    reason: str | None = None
-
-
-class Heartbeat(Message, frozen=True):
-    """The process is alive, and its own clock says so."""
-
-    lease: str | None = None
-
-
-class Launched(Message, frozen=True):
-    """The launcher of `lease` waits on its pipe. Commit it, then `Release`."""
-
-    lease: str
-    pid: int
-    pgid: int
-    start_ticks: int
-
-
-class WorkEnded(Message, frozen=True):
-    """The work of `lease` is over and every process of it dead (or `outcome.alive`)."""
-
-    lease: str
-    outcome: Outcome
-
-
-class Execute(Message, frozen=True):
-    """From a task to its uet worker: do this under `lease`."""
-
-    lease: str
-    task: Address
-    attempt: int
-    command: tuple[str, ...] = ()
-    call: str | None = None
-    kwargs: dict[str, Any] = {}
-    cwd: str = "."
-    env: dict[str, str] = {}
-    env_pass: tuple[str, ...] = ()
-    base_dir: str = "."
-
-
-class EndWork(Message, frozen=True):
-    """From a task to its uet worker: stop the work of `lease` (timeout, cancel)."""
-
-    lease: str
-    reason: str
-
-
-class StopUet(Message, frozen=True):
-    """From a worker to its uet worker. `kill`: now; else after what runs."""
-
-    kill: bool = False
-    reason: str | None = None
 
 
 # --- gate -------------------------------------------------------------------------------------
@@ -480,3 +322,22 @@ class GateEnded(Message, frozen=True):
 
     attempt: int
     outcome: Outcome
+
+
+# --- oneself ------------------------------------------------------------------------------------
+
+
+class Reach(Message, frozen=True):
+    """To oneself: go on telling `order` to all those concerned, from `index` on. Bounds a turn."""
+
+    order: (
+        Begin
+        | Cancel
+        | EndBlocked
+        | ClockHeld
+        | DependencyEnded
+        | DependencyBlocked
+        | DependencyReplaced
+        | GateVerdict
+    )
+    index: int

@@ -2,6 +2,8 @@
 
 A plan file is parsed into a `Plan`; an embedding program builds one itself. Nothing here decides.
 Bounds and the rules between the fields are checked by `runtime.plan`, all faults at once.
+The seeds at the end are what one entity is made from: its part of the plan and its place in it.
+A seed is the entity's `spec`, written once; `create(seed, now)` of its module makes the value.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+
+from actors.effects import Address
 
 
 class _Spec(
@@ -27,7 +31,8 @@ class Restart(_Spec, frozen=True):
 
 
 class Pool(_Spec, frozen=True):
-    """A pool of worker slots. `count` 0 means as many as there are cores."""
+    """A pool of worker slots. `count` 0 means as many as there are cores: whoever submits the plan
+    puts their number there, for the pure half cannot count them."""
 
     count: int = 0
     kind: str = "process"  # or "inline": Python callables in this process
@@ -88,7 +93,7 @@ class Task(_Spec, frozen=True):
     """One task: either `command` (argv, no shell) or `call` ("package.module:function")."""
 
     command: tuple[str, ...] = ()
-    call: str | None = None
+    call: str | None = None  # without a colon: a callable known by name in this process only
     kwargs: dict[str, Any] = {}
     depends_on: tuple[str, ...] = ()  # "task" of this workstream, or "workstream/task"
     gates: tuple[str, ...] = ()
@@ -139,3 +144,87 @@ class Plan(_Spec, frozen=True):
     workers: dict[str, Pool] = {}
     gates: dict[str, Gate] = {}
     workstreams: dict[str, Workstream] = {}
+
+
+# --- seeds ------------------------------------------------------------------------------------
+
+
+class WorkstreamSeed(_Spec, frozen=True):
+    """A workstream and its place in the run. The tasks' own specs stay in the run's plan."""
+
+    run_id: str
+    name: str
+    critical: bool = True
+    skip: bool = False
+    gates: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()  # names, in the order of the plan
+    timed: tuple[str, ...] = ()  # those with a timeout that stands still while paused
+    sources: tuple[Address, ...] = ()  # workstreams that it waits for
+    dependents: tuple[Address, ...] = ()  # workstreams that wait for it
+
+    @property
+    def id(self) -> str:
+        return f"{self.run_id}/{self.name}"
+
+
+class TaskSeed(_Spec, frozen=True):
+    """A task and its place in the run. A retry of a task has the same seed."""
+
+    run_id: str
+    workstream: str
+    name: str
+    task: Task
+    sources: tuple[Address, ...] = ()  # tasks that it waits for
+    gates: tuple[Address, ...] = ()  # gates that must be PASSED before it may start
+    dependents: tuple[Address, ...] = ()  # tasks that wait for it
+    env_pass: tuple[str, ...] = ()
+    base_dir: str = "."
+    run_priority: int = 0
+
+    @property
+    def id(self) -> str:
+        return f"{self.run_id}/{self.workstream}/{self.name}"
+
+
+class GateSeed(_Spec, frozen=True):
+    """One entity of a gate. `askers` are told its verdict, with `ticket` where it judges one piece
+    of work (None: it stands before the tasks of the run)."""
+
+    run_id: str
+    name: str
+    n: int
+    gate: Gate
+    askers: tuple[Address, ...] = ()  # tasks, a workstream, and gates that depend on it
+    sources: tuple[Address, ...] = ()  # gates that it depends on
+    ticket: str | None = None
+    env_pass: tuple[str, ...] = ()
+    base_dir: str = "."
+
+    @property
+    def id(self) -> str:
+        return f"{self.run_id}/gate:{self.name}~{self.n}"
+
+
+class WorkerSeed(_Spec, frozen=True):
+    """A slot of a pool. `run_id` None: of the owner's pool."""
+
+    id: str
+    run_id: str | None
+    pool: str
+    slot: Pool
+    env_pass: tuple[str, ...] = ()
+
+
+class UetSeed(_Spec, frozen=True):
+    """One incarnation of a slot's process."""
+
+    worker_id: str
+    n: int
+    run_id: str | None
+    pool: str
+    slot: Pool
+    env_pass: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        return f"{self.worker_id}@{self.n}"
