@@ -8,6 +8,9 @@ from typing import Any
 
 import msgspec
 
+RUN_ENDS = ("completed", "failed", "cancelled")
+WORKSTREAM_ENDS = ("completed", "failed", "cancelled", "skipped")
+
 
 class Counts(msgspec.Struct, frozen=True):
     """How many children are in each state; one that was retried is counted by its newest only."""
@@ -79,6 +82,8 @@ class GateRow(Row, frozen=True, kw_only=True):
     retry_of: str | None
 
 
+_PAGE = 1_000
+
 _COMMON = "e.id, e.state, e.version, e.created_at, e.started_at, e.completed_at, e.reason"
 
 # A task that was retried stands in its retry; both are rows, one is counted.
@@ -134,25 +139,35 @@ def tasks(
     db: sqlite3.Connection, run_ids: Sequence[str], states: Sequence[str] = ()
 ) -> Iterator[TaskRow]:
     """One by one in the order of their creation: there may be a million."""
-    for row in db.execute(
-        f"SELECT {_COMMON}, e.run_id, e.workstream_id, e.worker_id, e.retry_count,"
-        " e.max_retries, e.exit_code, e.retry_of,"
-        " coalesce(json_extract(e.spec, '$.critical'), 1) AS critical"
-        f" FROM tasks e WHERE {_among('e.run_id', run_ids)} AND {_among('e.state', states)}"
-        " ORDER BY e.n",
-        [*run_ids, *states],
-    ):
-        yield TaskRow(
-            **_common(row),
-            run_id=row["run_id"],
-            workstream_id=row["workstream_id"],
-            worker_id=row["worker_id"],
-            retry_count=row["retry_count"],
-            max_retries=row["max_retries"],
-            exit_code=row["exit_code"],
-            retry_of=row["retry_of"],
-            critical=bool(row["critical"]),
-        )
+    last = 0
+    while True:
+        # Page by page, each a read of its own: a reader that stalls must not pin the WAL.
+        page = db.execute(
+            f"SELECT {_COMMON}, e.n, e.run_id, e.workstream_id, e.worker_id, e.retry_count,"
+            " e.max_retries, e.exit_code, e.retry_of,"
+            " coalesce(json_extract(e.spec, '$.critical'), 1) AS critical"
+            f" FROM tasks e WHERE e.n > ? AND {_among('e.run_id', run_ids)}"
+            f" AND {_among('e.state', states)} ORDER BY e.n LIMIT ?",
+            [last, *run_ids, *states, _PAGE],
+        ).fetchall()
+        yield from map(_task, page)
+        if len(page) < _PAGE:
+            return
+        last = page[-1]["n"]
+
+
+def _task(row: sqlite3.Row) -> TaskRow:
+    return TaskRow(
+        **_common(row),
+        run_id=row["run_id"],
+        workstream_id=row["workstream_id"],
+        worker_id=row["worker_id"],
+        retry_count=row["retry_count"],
+        max_retries=row["max_retries"],
+        exit_code=row["exit_code"],
+        retry_of=row["retry_of"],
+        critical=bool(row["critical"]),
+    )
 
 
 def workers(db: sqlite3.Connection, *, ended: bool = False) -> list[WorkerRow]:
