@@ -124,3 +124,9 @@ CONTROL_SEND_S_MAX = 10.0
 
 CONTROL_ANSWER_S_MAX = 60.0
 """A client's patience with its owner: one that is busy for longer is not well."""
+
+# The owner's log: a few lines a run, so this is years; past it, one old file is kept.
+LOG_BYTES_MAX: Final = 8 * 1024 * 1024
+
+# Between the end of intake and the end of the event loop: what still runs is killed after this.
+CLOSE_TIMEOUT_S: Final = 60.0

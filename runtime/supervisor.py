@@ -51,26 +51,28 @@ class Supervisor:
         store: Store,
         clock: Clock,
         kinds: dict[str, Kind],
-        perform: Callable[[fx.Effect], None],
-        perform_user: Callable[[int, str, str, str, Any], None],
-        committed: Callable[[Epoch, Batch], None],
         crash_point: Callable[[str], None],
+        log: Log,
     ) -> None:
         self.store = store
         self.clock = clock
-        self.turns = Turns(kinds, clock.now, self.wake, perform, perform_user)
+        self.log = log
+        self.turns = Turns(kinds, clock.now, self.wake)
         self.router = self.turns.router
-        self.busy: Callable[[], bool] = lambda: False  # work outside whose outcome is still to come
         self.stopped: RuntimeStopped | None = None
         self.trouble: str | None = None  # what keeps the store from committing, while it does
-        self.waiting: set[asyncio.Future[Any]] = set()  # callers to fail if the runtime stops
+        self.waiting: set[Callable[[BaseException], None]] = set()  # to fail if the runtime stops
+        # Whoever assembles the kernel sets these.
+        self.busy: Callable[[], bool] = lambda: False  # work outside whose outcome is to come
+        self.committed: Callable[[Epoch, Batch], None] = lambda _epoch, _batch: None
+        self.on_stop: Callable[[], None] = lambda: None
         self.rebuild_index: Callable[[], None] = lambda: None
-        self._committed = committed
         self._crash_point = crash_point
         self._wake = asyncio.Event()
         self._commit = asyncio.Event()
         self._in_flight: Epoch | None = None
         self._halted = False
+        self._closing = False
         self.rollback = Rollback(self)
         self._calm = asyncio.Event()
         self._disarm: tuple[float, Callable[[], None]] | None = None
@@ -84,6 +86,14 @@ class Supervisor:
     def report(self, address: str, message: Any) -> None:
         """An outcome from the shell. Kept until durable; only on the event loop's thread."""
         self.router.offer(Envelope(address, message, kept=True))
+
+    async def flush(self) -> None:
+        """Takes no more turns, and returns once everything decided so far is durable."""
+        self._closing = True
+        self.wake()
+        while (self.turns.open.dirty or self._in_flight is not None) and self.stopped is None:
+            self._calm.clear()
+            await self._calm.wait()
 
     async def wait_idle(self) -> None:
         """Returns once nothing is ready, nothing is uncommitted, and nothing waits to be read."""
@@ -110,7 +120,7 @@ class Supervisor:
     async def drive(self) -> None:
         """Takes turns until cancelled."""
         turns = self.turns
-        while True:
+        while not self._closing:
             self._fire_due()
             if self.router.ready and not self._halted and not self._full():
                 turns.take()
@@ -131,6 +141,13 @@ class Supervisor:
                     continue
             self._wake.clear()
             self._arm()
+            await self._wake.wait()
+        while True:
+            if turns.open.dirty and self._in_flight is None:
+                self._commit.set()
+            if not turns.open.dirty and self._in_flight is None:
+                self._calm.set()
+            self._wake.clear()
             await self._wake.wait()
 
     def _full(self) -> bool:
@@ -227,6 +244,8 @@ class Supervisor:
                 break
             except (StoreFull, StoreBusy) as error:
                 # Nothing is acknowledged and nothing is lost: the same batch, until there is room.
+                if self.trouble is None:
+                    self.log.error("not_committed", why=str(error))
                 self.trouble = str(error)
                 await anyio.sleep(DISK_RETRY_S)
             except ConstraintFailed as error:
@@ -264,9 +283,10 @@ class Supervisor:
         self._halted = True
         self.stopped = RuntimeStopped(why)
         self._calm.set()
-        for future in self.waiting:
-            if not future.done():
-                future.set_exception(self.stopped)
+        self.log.error("stopped", why=why)
+        for fail in list(self.waiting):
+            fail(self.stopped)
+        self.on_stop()
         return self.stopped
 
     def _settle(self, epoch: Epoch, batch: Batch) -> None:
@@ -274,7 +294,7 @@ class Supervisor:
         for leave in epoch.after:
             leave()
         self._crash_point("after_effects")
-        self._committed(epoch, batch)
+        self.committed(epoch, batch)
         cells = self.router.cells
         for cell in epoch.cells:
             if not cell.dirty and not cell.scheduled and cell.ended and cell.address in cells:

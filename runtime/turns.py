@@ -43,8 +43,6 @@ class Turns:
         kinds: dict[str, Kind],
         now: Callable[[], float],
         wake: Callable[[], None],
-        perform: Callable[[fx.Effect], None],
-        perform_user: Callable[[int, str, str, str, Any], None],
     ) -> None:
         self.kinds = kinds
         self.now = now
@@ -55,9 +53,11 @@ class Turns:
         self.turns_total = 0
         self.next_n: dict[str, int] = {}  # by table: the integer key of its next row
         self.next_effect = 1
+        self.create: dict[str, Callable[[Any, float], Any]] = {}  # values from seeds, by kind
         self.watchers: dict[str, list[str]] = {}  # by target
-        self._perform = perform
-        self._perform_user = perform_user
+        # What carries out the effects that leave; whoever assembles the kernel sets them.
+        self.perform: Callable[[fx.Effect], None] = lambda _effect: None
+        self.perform_user: Callable[[int, str, str, str, Any], None] = lambda *_effect: None
         self._apply: dict[type, Callable[[Cell, Any, float, Reply | None], None]] = {
             fx.Send: self._send,
             fx.Spawn: self._spawn_effect,
@@ -232,6 +232,8 @@ class Turns:
         """Creates an actor whose address is free in memory; one that is only in the store makes the
         epoch roll back, and the message that led here its culprit."""
         kind = self.kinds[kind_name]
+        if not isinstance(value, kind.value_type):
+            value = self.create[kind_name](value, now)
         address = f"{kind_name}:{value.id}"
         cell = Cell(address, kind, value, self._next_row(kind))
         self.router.cells[address] = cell
@@ -255,8 +257,10 @@ class Turns:
     def _spawn_effect(self, _cell: Cell, effect: fx.Spawn, now: float, _r: Reply | None) -> None:
         self.spawn(effect.kind, effect.value, now)
 
-    def _send(self, _cell: Cell, effect: fx.Send, _now: float, _reply: Reply | None) -> None:
+    def _send(self, _cell: Cell, effect: fx.Send, _now: float, reply: Reply | None) -> None:
         envelope = Envelope(effect.to, effect.message, control=effect.control)
+        if effect.hand_on:
+            envelope.reply = reply
         self.open.sent.append(envelope)
         self.router.post(envelope)
 
@@ -324,12 +328,12 @@ class Turns:
             self.open.after.append(partial(reply.answer, effect.value))
 
     def _leave(self, _cell: Cell, effect: fx.Effect, _now: float, _reply: Reply | None) -> None:
-        self.open.after.append(partial(self._perform, effect))
+        self.open.after.append(partial(self.perform, effect))
 
     def _perform_later(self, cell: Cell, effect: fx.Perform, _n: float, _r: Reply | None) -> None:
         row = self.next_effect
         self.next_effect += 1
         self.open.outbox_new.append((row, cell.address, effect.name, effect.key, effect.payload))
         self.open.after.append(
-            partial(self._perform_user, row, cell.address, effect.name, effect.key, effect.payload)
+            partial(self.perform_user, row, cell.address, effect.name, effect.key, effect.payload)
         )

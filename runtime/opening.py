@@ -1,0 +1,165 @@
+"""Opening a state directory: lock it, read it back, start the kernel; and closing it again.
+
+Closing is crash-only: what still runs is killed and proven dead, the open epoch is committed, and
+the next owner recovers from the rows as after a crash. There is no second way to come back.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from actors import gate, run, spec, task, uet_worker, worker, workstream
+from actors.dispatch import Dispatch
+from actors.messages import Announce
+from runtime import recovery
+from runtime.cell import Cell
+from runtime.clock import Clock, SystemClock
+from runtime.crash import crash_points
+from runtime.events import Events
+from runtime.inbox import Envelope
+from runtime.kinds import KINDS, Kind
+from runtime.limits import CLOSE_TIMEOUT_S
+from runtime.log import Log
+from runtime.perform import Performer, Performers
+from runtime.runtime import Runtime
+from runtime.seed import CREATOR, DISPATCH, creator_kind, dispatch_kind
+from runtime.store import Store
+from runtime.supervisor import Supervisor
+from runtime.work import Work
+
+CREATE: Mapping[str, Callable[[Any, float], Any]] = {
+    "workstream": workstream.create,
+    "task": task.create,
+    "test_gate": gate.create,
+    "uet_worker": uet_worker.create,
+    "worker": worker.from_seed,
+}
+
+DEFAULT_POOLS: Mapping[str, spec.Pool] = {
+    "local": spec.Pool(kind="process"),
+    "inline": spec.Pool(kind="inline"),
+}
+
+
+@asynccontextmanager
+async def open_runtime(
+    state_dir: str | os.PathLike[str],
+    *,
+    durability: str = "power",
+    command: str = "",
+    pools: Mapping[str, spec.Pool] | None = None,
+    kinds: Iterable[Kind] = (),
+    performers: Mapping[str, Performer] | None = None,
+    calls: Mapping[str, Callable[..., Any]] | None = None,
+    clock: Clock | None = None,
+    execute: bool = True,
+) -> AsyncIterator[Runtime]:
+    """Takes the state directory over and yields its runtime; made if it is not there.
+
+    `pools`: the owner's own worker slots, for plans that define none (default: as many processes
+    as cores, and as many slots for Python callables). `kinds`: your own actors (`user_kind`).
+    `performers`: what carries out their `Perform` effects, by name. `calls`: callables by name,
+    for `Task.call`. `execute=False`: only commands are taken, nothing is started.
+    Raises OwnerBusy where another process owns the directory, and the store's other errors.
+    """
+    began = time.perf_counter()
+    clock = clock or SystemClock()
+    crash_point = crash_points(os.environ)
+    own = tuple(kinds)
+    async with await Store.open(
+        Path(state_dir),
+        clock=clock,
+        durability=durability,
+        kinds=own,
+        command=command,
+        crash_point=crash_point,
+    ) as store:
+        clock.start(store.head.at)
+        log = Log(store.layout.log)
+        events = Events(store.layout.db)
+        all_kinds = {**KINDS, **{k.name: k for k in own}}
+        work = Work(store.layout, calls or {}) if execute else None
+        sup = _assemble(store, clock, all_kinds, crash_point, log, execute)
+        users = Performers(dict(performers or {}), sup.router.offer)
+        sup.turns.perform_user = users.perform
+        rt = Runtime(sup, work, events, DEFAULT_POOLS if pools is None else pools)
+        sup.committed = rt.committed
+        sup.on_stop = rt.stopped
+        if work is not None:
+            sup.turns.perform = work.perform
+            work.report = sup.report
+            sup.busy = lambda: work.busy or users.busy
+        try:
+            async with anyio.create_task_group() as group:
+                users.start(group)
+                if work is not None:
+                    await group.start(work.run)
+                cells = await recovery.read_back(sup)
+                notes = await _reap(work, cells)
+                counted = await recovery.announce(sup, cells, users if execute else None)
+                notes = (*store.opened.notes, *notes)
+                rt.recovery = recovery.report(cells, began, *counted, notes)
+                if cells or notes:
+                    log.info("recovered", totals=rt.recovery.totals, notes=notes)
+                group.start_soon(sup.drive)
+                group.start_soon(sup.write)
+                try:
+                    yield rt
+                finally:
+                    await _close(sup, work, events)
+                    group.cancel_scope.cancel()
+        finally:
+            log.close()
+
+
+def _assemble(
+    store: Store,
+    clock: Clock,
+    kinds: dict[str, Kind],
+    crash_point: Callable[[str], None],
+    log: Log,
+    execute: bool,
+) -> Supervisor:
+    creator = creator_kind()
+    sup = Supervisor(store, clock, {**kinds, creator.name: creator}, crash_point, log)
+    sup.router.cells[CREATOR] = Cell(CREATOR, creator, None, 0)
+    sup.turns.create = dict(CREATE)
+    dispatcher = Dispatch(store.owner_epoch, os.cpu_count() or 1) if execute else None
+
+    def rebuild_index() -> None:
+        nonlocal dispatcher
+        if dispatcher is not None:
+            # Leases are never given twice, also those of discarded epochs.
+            dispatcher = Dispatch(store.owner_epoch, os.cpu_count() or 1, dispatcher.counter)
+        sup.router.cells[DISPATCH] = Cell(DISPATCH, dispatch_kind(dispatcher), None, 0)
+        for cell in list(sup.router.cells.values()):
+            if cell.kind.name in ("run", "task", "worker", "test_gate") and not cell.ended:
+                announce = Envelope(cell.address, Announce(), control=True, kept=True)
+                sup.router.post(announce)
+
+    sup.rebuild_index = rebuild_index
+    rebuild_index()
+    return sup
+
+
+async def _reap(work: Work | None, cells: list[Cell]) -> tuple[str, ...]:
+    if work is None:
+        return ()
+    return tuple(await work.reap(recovery.processes(cells)))
+
+
+async def _close(sup: Supervisor, work: Work | None, events: Events) -> None:
+    with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_TIMEOUT_S):
+        if work is not None:
+            await work.close()
+        if sup.stopped is None:
+            await sup.flush()
+    events.close()
