@@ -1,0 +1,49 @@
+"""Keys of the plan format that this version knows and refuses, each with what brings it.
+
+They are refused and not ignored: a plan that asks for a breaker, a patch or an approval and runs
+without it would do other than it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+
+class Later(NamedTuple):
+    """What a key comes with, and what to do until then."""
+
+    comes_with: str
+    cure: str
+
+
+_TOOLS = "named tools and their circuit breakers"
+_LEDGER = "the patch ledger"
+
+PLAN_LATER: Final[Mapping[str, Later]] = {
+    "tools": Later(_TOOLS, "remove it and write each tool out as a task's `command`"),
+    "schedule": Later("the daemon", "remove it and start the run from cron or a systemd timer"),
+    "notify": Later("the daemon", "remove it and act on the exit code of `banksman run`"),
+}
+RUN_LATER: Final[Mapping[str, Later]] = {
+    "prepare": Later(_LEDGER, "remove it and make it the first task"),
+    "prepare_keys": Later(_LEDGER, "remove it"),
+    "budget": Later("the policies of a run", "remove it and give tasks `timeout_s`"),
+}
+TASK_LATER: Final[Mapping[str, Later]] = {
+    "tool": Later(_TOOLS, 'remove it and write the command out: command = ["ruff", "check"]'),
+    "args": Later(_TOOLS, "remove it and put the arguments into `command`"),
+    "prompt": Later(_TOOLS, "remove it and put the text into `command` or a file"),
+    "breaker": Later(_TOOLS, "remove it"),
+    "loop": Later(_TOOLS, "remove it and bound the task by `max_retries`"),
+    "patch": Later(_LEDGER, "remove it: the task then works in `cwd` itself"),
+}
+GATE_LATER: Final[Mapping[str, Later]] = {
+    "approval": Later("approvals by a person", "remove it and give the gate a `command`"),
+}
+SANDBOX: Final = Later("the confinement of workers", 'remove it, or write sandbox = "none"')
+BUNDLE: Final = Later(_LEDGER, "write the plan as TOML; docs/plans.md shows the format")
+
+# Without patches these two say nothing about a run, so that a plan written for later may hold them.
+IDLE_RUN_KEYS: Final = ("repository", "target")
+IDLE_RUN_TEXT: Final = f"has no effect without patches, which come with {_LEDGER}"

@@ -1,0 +1,312 @@
+"""Turns the tables of a plan into the values of `actors.spec`, naming every fault of form.
+
+What is faulty is left out and the rest is read on, so that one look shows everything. The tables
+come from TOML text or, by `as_tables`, from a plan that a program built: the same rules for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from actors.spec import Gate, Plan, Pool, Restart, Run, Task, Workstream
+from runtime.limits import (
+    PLAN_GATES_MAX,
+    PLAN_POOLS_MAX,
+    PLAN_SLOTS_MAX,
+    PLAN_TASKS_MAX,
+    PLAN_WORKSTREAMS_MAX,
+    PRIORITY_MAX,
+    RETRIES_MAX,
+)
+from runtime.plan import fields
+from runtime.plan.fault import Faults, Path, meant, quoted
+from runtime.plan.fields import BAD, Checker
+from runtime.plan.later import (
+    GATE_LATER,
+    IDLE_RUN_KEYS,
+    IDLE_RUN_TEXT,
+    PLAN_LATER,
+    RUN_LATER,
+    SANDBOX,
+    TASK_LATER,
+    Later,
+)
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+_PRIORITY = fields.whole(-PRIORITY_MAX, PRIORITY_MAX)
+
+RUN_FIELDS: Final[Mapping[str, Checker]] = {
+    "name": fields.name,
+    "phase": fields.label,
+    "on_failure": fields.one_of("finish", "stop"),
+    "on_blocked": fields.one_of("end", "wait"),
+    "env_pass": fields.variables,
+    "priority": _PRIORITY,
+}
+RESTART_FIELDS: Final[Mapping[str, Checker]] = {
+    "intensity": fields.whole(0, RETRIES_MAX),
+    "window_s": fields.seconds,
+    "backoff_s": fields.seconds_or_none,
+    "backoff_s_max": fields.seconds_or_none,
+}
+POOL_FIELDS: Final[Mapping[str, Checker]] = {
+    "count": fields.whole(0, PLAN_SLOTS_MAX),
+    "kind": fields.one_of("process", "inline"),
+    "capabilities": fields.labels,
+    "affinity": fields.references,
+    "heartbeat_s": fields.seconds,
+    "recovery_window_s": fields.seconds,
+    "kill_timeout_s": fields.seconds,
+}
+GATE_FIELDS: Final[Mapping[str, Checker]] = {
+    "type": fields.one_of("LINT", "UNIT", "INTEGRATION", "SECURITY"),
+    "command": fields.argv,
+    "timeout_s": fields.seconds,
+    "depends_on": fields.references,
+    "expected_exit_codes": fields.exit_codes(1),
+    "cwd": fields.folder,
+    "env": fields.environment,
+}
+WORKSTREAM_FIELDS: Final[Mapping[str, Checker]] = {
+    "depends_on": fields.references,
+    "critical": fields.flag,
+    "skip": fields.flag,
+    "gates": fields.references,
+}
+TASK_FIELDS: Final[Mapping[str, Checker]] = {
+    "command": fields.argv,
+    "call": fields.text,
+    "kwargs": fields.keywords,
+    "depends_on": fields.references,
+    "gates": fields.references,
+    "validate": fields.references,
+    "requires": fields.labels,
+    "critical": fields.flag,
+    "priority": _PRIORITY,
+    "concurrency_key": fields.label,
+    "timeout_s": fields.seconds,
+    "queue_timeout_s": fields.seconds,
+    "heartbeat_timeout_s": fields.seconds,
+    "total_timeout_s": fields.seconds,
+    "max_retries": fields.whole(0, RETRIES_MAX),
+    "retry_exit_codes": fields.exit_codes(0),
+    "expected_exit_codes": fields.exit_codes(1),
+    "backoff_s": fields.seconds_or_none,
+    "backoff_s_max": fields.seconds_or_none,
+    "cwd": fields.folder,
+    "env": fields.environment,
+}
+
+# Which keys a table may hold, for the word about one that it may not.
+_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "a plan": ("run", "workers", "gates", "workstreams"),
+    "[run]": (*RUN_FIELDS, *IDLE_RUN_KEYS),
+    "a pool": (*POOL_FIELDS, "restart", "sandbox"),
+    "`restart`": tuple(RESTART_FIELDS),
+    "a gate": tuple(GATE_FIELDS),
+    "a workstream": (*WORKSTREAM_FIELDS, "tasks"),
+    "a task": tuple(TASK_FIELDS),
+}
+
+
+def read(tables: Mapping[Any, Any], faults: Faults) -> Plan:
+    """What could be read. It is a plan only if no error was added to `faults`."""
+    _refuse_unknown(tables, (), faults, "a plan", PLAN_LATER)
+    gates = dict(_gates(tables.get("gates", {}), faults))
+    return Plan(
+        run=_run(tables.get("run"), faults),
+        workers=dict(_pools(tables.get("workers", {}), faults)),
+        gates=gates,
+        workstreams=_workstreams(tables.get("workstreams", {}), faults),
+    )
+
+
+def as_tables(plan: Plan) -> dict[str, Any]:
+    """The tables that would give this plan. What is no record of `actors.spec` is left as it is,
+    for `read` to judge; `base_dir` is left out, since only the place of a file gives it."""
+    tables = _without_defaults(plan)
+    if isinstance(tables.get("run"), dict):
+        tables["run"].pop("base_dir", None)
+    return tables
+
+
+def _without_defaults(spec: msgspec.Struct) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    blank = spec.__struct_defaults__
+    first_default = len(spec.__struct_fields__) - len(blank)
+    for index, key in enumerate(spec.__struct_fields__):
+        value = getattr(spec, key)
+        if index >= first_default and value is blank[index - first_default]:
+            continue
+        if isinstance(value, dict) and not value:
+            continue
+        if isinstance(value, msgspec.Struct):
+            value = _without_defaults(value)
+        elif isinstance(value, dict):
+            value = {
+                k: _without_defaults(v) if isinstance(v, msgspec.Struct) else v
+                for k, v in value.items()
+            }
+        found[key] = value
+    return found
+
+
+def _run(table: Any, faults: Faults) -> Run:
+    if table is None:
+        faults.error((), "there is no [run] table", 'begin the plan with [run] and name = "..."')
+        return Run(name="plan")
+    idle = [key for key in IDLE_RUN_KEYS if isinstance(table, Mapping) and key in table]
+    for key in idle:
+        if fields.text(table[key], ("run", key), faults) is not BAD:
+            faults.warning(("run", key), IDLE_RUN_TEXT, "nothing to do until then")
+    found = _fields(table, ("run",), faults, "[run]", RUN_FIELDS, RUN_LATER)
+    if isinstance(table, Mapping) and "name" not in table:
+        faults.error(("run",), "the run has no name", 'add name = "..." to [run]')
+    return Run(**{"name": "plan", **found})
+
+
+def _pools(table: Any, faults: Faults) -> Iterator[tuple[str, Pool]]:
+    for name, at, entry in _named(table, ("workers",), faults, "pools", PLAN_POOLS_MAX):
+        found = _fields(entry, at, faults, "a pool", POOL_FIELDS, {})
+        if isinstance(entry, Mapping) and "sandbox" in entry:
+            _sandbox(entry["sandbox"], (*at, "sandbox"), faults)
+        if isinstance(entry, Mapping) and "restart" in entry:
+            where = (*at, "restart")
+            restart = _fields(entry["restart"], where, faults, "`restart`", RESTART_FIELDS, {})
+            found["restart"] = Restart(**restart)
+        yield name, Pool(**found)
+
+
+def _sandbox(value: Any, path: Path, faults: Faults) -> None:
+    if value == "write-fence":
+        _refuse_later(path, faults, SANDBOX)
+    else:
+        fields.one_of("none", "write-fence")(value, path, faults)
+
+
+def _gates(table: Any, faults: Faults) -> Iterator[tuple[str, Gate]]:
+    for name, at, entry in _named(table, ("gates",), faults, "gates", PLAN_GATES_MAX):
+        found = _fields(entry, at, faults, "a gate", GATE_FIELDS, GATE_LATER)
+        if isinstance(entry, Mapping) and not {"command", "approval"} & entry.keys():
+            faults.error(at, "the gate has no command", 'add command = ["make", "check"]')
+        yield name, Gate(**found)
+
+
+def _workstreams(table: Any, faults: Faults) -> dict[str, Workstream]:
+    found: dict[str, Workstream] = {}
+    before, tasks = len(faults), 0
+    where: Path = ("workstreams",)
+    for name, at, entry in _named(table, where, faults, "workstreams", PLAN_WORKSTREAMS_MAX):
+        values = _fields(entry, at, faults, "a workstream", WORKSTREAM_FIELDS, {})
+        in_it = entry.get("tasks", {}) if isinstance(entry, Mapping) else {}
+        values["tasks"] = dict(_tasks(in_it, (*at, "tasks"), faults))
+        tasks += len(values["tasks"])
+        if isinstance(entry, Mapping) and in_it == {}:
+            cure = f"add [workstreams.{name}.tasks.<name>] with a command, or remove the workstream"
+            faults.error(at, "the workstream has no tasks", cure)
+        found[name] = Workstream(**values)
+    if tasks > PLAN_TASKS_MAX:
+        faults.error(where, f"{tasks} tasks, more than {PLAN_TASKS_MAX}", "split the plan")
+    if not found and len(faults) == before:
+        cure = "add [workstreams.<name>.tasks.<name>] with a command"
+        faults.error(where if table else (), "the plan has no tasks", cure)
+    return found
+
+
+def _tasks(table: Any, where: Path, faults: Faults) -> Iterator[tuple[str, Task]]:
+    for name, at, entry in _named(table, where, faults, "tasks", PLAN_TASKS_MAX):
+        found = _fields(entry, at, faults, "a task", TASK_FIELDS, TASK_LATER)
+        if isinstance(entry, Mapping):
+            _one_kind_of_work(entry, at, faults)
+        yield name, Task(**found)
+
+
+def _one_kind_of_work(entry: Mapping[Any, Any], at: Path, faults: Faults) -> None:
+    kinds = [key for key in ("command", "call", "tool") if key in entry]
+    if not kinds:
+        cure = 'add command = ["..."] or call = "package.module:function"'
+        faults.error(at, "the task has neither a command nor a call", cure)
+    elif len(kinds) > 1:
+        both = " and ".join(f"`{kind}`" for kind in kinds)
+        faults.error(at, f"the task has {both}", "keep one of them")
+    if "kwargs" in entry and "call" not in entry:
+        cure = "remove it, or put the arguments into `command`"
+        faults.error((*at, "kwargs"), "`kwargs` belongs to a `call`", cure)
+
+
+def _named(
+    table: Any, where: Path, faults: Faults, what: str, most: int
+) -> Iterator[tuple[str, Path, Any]]:
+    """The entries of a table of named things; those whose name no id can hold too, for what else
+    is wrong in them."""
+    if not isinstance(table, Mapping):
+        cure = f"write [{'.'.join(map(str, where))}.<name>] with its keys below"
+        faults.error(where, f"expected a table, got {fields.described(table)}", cure)
+        return
+    for count, (key, entry) in enumerate(table.items()):
+        if count >= most:
+            faults.error(where, f"more than {most} {what}", "split the plan")
+            return
+        name = key if isinstance(key, str) else str(key)
+        at = (*where, name)
+        fields.key_name(key, at, faults)
+        yield name, at, entry
+
+
+def _fields(
+    table: Any,
+    where: Path,
+    faults: Faults,
+    what: str,
+    checkers: Mapping[str, Checker],
+    later: Mapping[str, Later],
+) -> dict[str, Any]:
+    """The sound values of a table, by key. Keys that stand in `_KEYS` only are the caller's."""
+    if not isinstance(table, Mapping):
+        cure = f"write {what} as a table of keys and values"
+        faults.error(where, f"expected a table, got {fields.described(table)}", cure)
+        return {}
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        checker = checkers.get(key)
+        if checker is None:
+            continue
+        checked = checker(value, (*where, key), faults)
+        if checked is not BAD:
+            found[key] = checked
+    if len(found) < len(table):
+        _refuse_unknown(table, where, faults, what, later)
+    return found
+
+
+def _refuse_unknown(
+    table: Mapping[Any, Any],
+    where: Path,
+    faults: Faults,
+    what: str,
+    later: Mapping[str, Later],
+) -> None:
+    known = _KEYS[what]
+    for key in table:
+        if key in known:
+            continue
+        path = (*where, str(key))
+        if key in later:
+            _refuse_later(path, faults, later[key])
+            continue
+        others = [place for place, keys in _KEYS.items() if key in keys]
+        text = f"{what} has no key {quoted(str(key))}"
+        if others:
+            faults.error(path, text, f"it belongs to {' or '.join(others)}")
+        else:
+            nearest = faults.nearest(str(key), known)
+            faults.error(path, text, meant(nearest, f"its keys are {', '.join(known)}"))
+
+
+def _refuse_later(path: Path, faults: Faults, later: Later) -> None:
+    text = f"`{path[-1]}` comes with {later.comes_with}; this version does not run it"
+    faults.error(path, text, later.cure)
