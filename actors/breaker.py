@@ -97,7 +97,7 @@ Verb = guard.ForceOpen | guard.ForceClose | guard.Reset | guard.Hold | guard.Dis
 Inbox = Event | Verb | guard.WouldAdmit | Pause | Resume | Cancel
 
 
-def new(tool: str, command: tuple[str, ...], spec: BreakerSpec, now: float) -> Breaker:
+def create(tool: str, command: tuple[str, ...], spec: BreakerSpec, now: float) -> Breaker:
     """A breaker as it is spawned. ValueError names every fault of the spec."""
     if found := rules.faults(spec):
         raise ValueError(f"breaker of {tool}: {'; '.join(found)}")
