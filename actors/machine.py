@@ -16,7 +16,10 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from actors.effects import Effect, Send
+
 S = TypeVar("S", covariant=True)
+V = TypeVar("V", bound=msgspec.Struct)
 
 
 class Edge(msgspec.Struct, frozen=True):
@@ -51,6 +54,61 @@ class Decision(msgspec.Struct, Generic[S], frozen=True):
     state: S
     edges: tuple[Taken, ...] = ()
     effects: tuple[Any, ...] = ()
+
+
+class Turn(Generic[V]):
+    """What a turn has decided so far. It changes in place, its values do not.
+
+    `move` takes an edge and stamps the end: `reason` and, in a terminal state, `completed_at` are
+    the value's. Machines with more to say at every edge extend it.
+    """
+
+    __slots__ = ("chart", "edges", "effects", "now", "value")
+
+    def __init__(self, chart: Chart, value: V, now: float) -> None:
+        self.chart = chart
+        self.value = value
+        self.now = now
+        self.edges: list[Taken] = []
+        self.effects: list[Effect] = []
+
+    def change(self, **changes: Any) -> None:
+        """Replaces fields of the value."""
+        self.value = msgspec.structs.replace(self.value, **changes)
+
+    def take(
+        self,
+        target: StrEnum,
+        trigger: str,
+        metadata: Any,
+        *,
+        reason: str | None = None,
+        severity: str | None = None,
+        operator: str | None = None,
+        **changes: Any,
+    ) -> None:
+        """Takes an edge from where the value stands. Raises as `Chart.take` does."""
+        taken = self.chart.take(
+            self.value.state,  # type: ignore[attr-defined] # every machine's value has one
+            target,
+            trigger,
+            reason=reason,
+            metadata=metadata,
+            severity=severity,
+            operator=operator,
+        )
+        if target in self.chart.terminal:
+            changes["completed_at"] = self.now
+        self.edges.append(taken)
+        self.change(state=target, reason=reason, **changes)
+
+    def send(self, to: str, message: Any, *, control: bool = False) -> None:
+        """Puts a message into another inbox."""
+        self.effects.append(Send(to, message, control))
+
+    def decision(self) -> Decision[V]:
+        """The turn as the kernel takes it."""
+        return Decision(self.value, tuple(self.edges), tuple(self.effects))
 
 
 class InvalidTransition(Exception):

@@ -35,6 +35,11 @@ class Recovered(Message, frozen=True):
     epoch: int
 
 
+class Announce(Message, frozen=True):
+    """The dispatcher is new and knows nothing: tell it again what it must know of you. `Recovered`
+    says so too."""
+
+
 class Ended(Message, frozen=True):
     """The watched actor reached the terminal `state`."""
 

@@ -83,6 +83,14 @@ class SlotGone(Message, frozen=True):
     worker: Address
 
 
+class KeyTaken(Message, frozen=True):
+    """From a RUNNING task with a concurrency key, to a new dispatcher."""
+
+    task: Address
+    run_id: str
+    key: str
+
+
 class KeyFree(Message, frozen=True):
     """From a task that left RUNNING with a concurrency key."""
 
