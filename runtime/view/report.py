@@ -44,7 +44,7 @@ def report(db: sqlite3.Connection, run_id: str, now: float) -> Report:
     work, retries, failures = db.execute(
         "SELECT coalesce(sum(coalesce(completed_at, ?) - started_at), 0.0),"
         " coalesce(sum(retry_count), 0),"
-        " coalesce(sum(state = 'failed' AND json_extract(spec, '$.critical') = 0), 0)"
+        " coalesce(sum(state = 'failed' AND json_extract(spec, '$.task.critical') = 0), 0)"
         " FROM tasks WHERE run_id = ?",
         (now, run_id),
     ).fetchone()

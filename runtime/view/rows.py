@@ -128,7 +128,7 @@ def workstreams(db: sqlite3.Connection, run_id: str) -> list[WorkstreamRow]:
                 run_id=row["run_id"],
                 name=row["id"].rpartition("/")[2],
                 critical=spec.get("critical", True),
-                depends_on=tuple(spec.get("depends_on", ())),
+                depends_on=tuple(source.rpartition("/")[2] for source in spec.get("sources", ())),
                 tasks=counts.get(row["id"], NOTHING),
             )
         )
@@ -145,7 +145,7 @@ def tasks(
         page = db.execute(
             f"SELECT {_COMMON}, e.n, e.run_id, e.workstream_id, e.worker_id, e.retry_count,"
             " e.max_retries, e.exit_code, e.retry_of,"
-            " coalesce(json_extract(e.spec, '$.critical'), 1) AS critical"
+            " coalesce(json_extract(e.spec, '$.task.critical'), 1) AS critical"
             f" FROM tasks e WHERE e.n > ? AND {_among('e.run_id', run_ids)}"
             f" AND {_among('e.state', states)} ORDER BY e.n LIMIT ?",
             [last, *run_ids, *states, _PAGE],
@@ -200,7 +200,7 @@ def gates(db: sqlite3.Connection, run_ids: Sequence[str]) -> list[GateRow]:
             **_common(row),
             run_id=row["run_id"],
             name=row["name"],
-            type=_spec(row).get("type", "UNIT"),
+            type=_spec(row).get("gate", {}).get("type", "UNIT"),
             subject=row["subject"],
             attempt=row["attempt"],
             exit_code=row["exit_code"],

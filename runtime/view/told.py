@@ -1,0 +1,20 @@
+"""Quantities in words, for explanations and for columns."""
+
+from __future__ import annotations
+
+
+def length(seconds: float | None) -> str:
+    """A duration in at most two units: 0.42s, 17s, 3m04s, 2h05m, 4d01h."""
+    if seconds is None:
+        return ""
+    seconds = max(0.0, seconds)
+    if seconds < 9.95:
+        return f"{seconds:.2f}s" if seconds < 1 else f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3_600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86_400:
+        return f"{whole // 3_600}h{whole % 3_600 // 60:02d}m"
+    return f"{whole // 86_400}d{whole % 86_400 // 3_600:02d}h"

@@ -1,0 +1,221 @@
+"""Why a task is not moving: dependencies, gates, a slot, a pause, a backoff, or its own end."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from runtime.view.because import Explanation, paused_by
+from runtime.view.standing import Standing, at_address, hand, standing
+from runtime.view.told import length
+
+_SLOTS_SHOWN = 4
+
+
+def explain(db: sqlite3.Connection, task: Standing, now: float) -> Explanation:
+    """The explanation for a task in any state."""
+    value = task.value
+    if task.completed_at is not None:
+        return _ended(db, task)
+    said = Explanation(_SUMMARY[task.state])
+    if value.get("paused"):
+        said.cause(paused_by(db, task))
+        said.move(f"banksman resume {task.id}", "lets it go on")
+    _paused_above(db, said, task)
+    match task.state:
+        case "pending":
+            _pending(db, said, task, now)
+        case "queued":
+            _queued(db, said, task, now)
+        case "blocked":
+            _blocked(said, task)
+        case "running":
+            _running(db, said, task, now)
+        case "validating":
+            for address in value.get("judges", ()):
+                gate_cause(db, said, address, now)
+        case _:
+            said.because(f"attempt {_attempts(task)} ended: {task.reason or 'no reason on record'}")
+    timers(said, task, now)
+    if task.state != "blocked":
+        said.move(f"banksman cancel {task.id}", "gives up on it")
+    return said
+
+
+_SUMMARY = {
+    "pending": "it waits for what it depends on",
+    "queued": "it is ready and waits for a worker's slot",
+    "blocked": "what it depends on failed: only a person can move it",
+    "running": "it is at work",
+    "validating": "its work is done: its gates must pass",
+    "retrying": "its last attempt ended badly: it tries again after a pause",
+}
+
+
+def _ended(db: sqlite3.Connection, task: Standing) -> Explanation:
+    said = Explanation(f"it has ended: {task.state}")
+    if task.reason:
+        said.because(task.reason)
+    if task.row["exit_code"] is not None and task.state == "failed":
+        said.because(f"its last exit code is {task.row['exit_code']}")
+    for source, root in task.value.get("causes", ()):
+        said.because(f"{source.replace(':', ' ', 1)}: {root}")
+    if who := hand(db, task, "cancel"):
+        said.because(f"cancelled by {who.operator}", who.reason)
+    if after := task.value.get("replaced_by"):
+        retry = after.removeprefix("task:")
+        said.because(f"it was retried as {retry}", None, retry)
+        return said
+    if task.state != "completed":
+        said.move(f"banksman logs {task.id}", "what it printed")
+        stream = standing(db, "workstream", task.row["workstream_id"])
+        if stream is not None and stream.completed_at is None and stream.state != "validating":
+            said.move(f"banksman retry {task.id}", "does it once more")
+    return said
+
+
+def _paused_above(db: sqlite3.Connection, said: Explanation, task: Standing) -> None:
+    for kind, above in (("run", task.row["run_id"]), ("workstream", task.row["workstream_id"])):
+        found = standing(db, kind, above)
+        if found is None or found.completed_at is not None:
+            continue
+        if found.state == "paused" or found.value.get("paused"):
+            cause = paused_by(db, found)
+            said.because(f"its {kind} is {cause.text}", cause.reason, above)
+            said.move(f"banksman resume {above}", f"lets the {kind} go on")
+
+
+def _pending(db: sqlite3.Connection, said: Explanation, task: Standing, now: float) -> None:
+    stream = standing(db, "workstream", task.row["workstream_id"])
+    if stream is not None and stream.state in ("pending", "blocked"):
+        said.because(f"its workstream is {stream.state}", stream.reason, stream.id)
+        said.move(f"banksman why {stream.id}", "looks one step deeper")
+    waived = task.value.get("waived", ())
+    for address in task.spec.get("sources", ()):
+        source = at_address(db, address)
+        if source is None or source.done or address in waived or source.id in waived:
+            continue
+        dependency(said, source, now)
+    for address in task.spec.get("gates", ()):
+        gate_cause(db, said, address, now)
+
+
+def dependency(said: Explanation, source: Standing, now: float) -> None:
+    """One thing that is waited for, as it stands."""
+    held_for = length(now - source.since)
+    kind = source.kind.replace("_", " ")
+    said.because(f"{kind} {source.id} is {source.state} for {held_for}", source.reason, source.id)
+    said.move(f"banksman why {source.id}", "looks one step deeper")
+
+
+def gate_cause(db: sqlite3.Connection, said: Explanation, address: str, now: float) -> None:
+    """A gate that has not passed."""
+    gate = at_address(db, address if ":" in address[:10] else f"test_gate:{address}")
+    if gate is not None and not gate.done:
+        dependency(said, gate, now)
+
+
+def _blocked(said: Explanation, task: Standing) -> None:
+    for source, root in task.value.get("causes", ()):
+        kind, _, entity_id = source.partition(":")
+        said.because(f"{kind.replace('_', ' ')} {entity_id}: {root}", None, entity_id)
+        if kind == "task":
+            said.move(f"banksman retry {entity_id}", "does what failed once more")
+        said.move(f"banksman logs {entity_id}", "what it printed")
+    if not said.causes and task.reason:
+        said.because(task.reason)
+    said.move(f"banksman unblock {task.id}", "waives what blocks it and goes on without")
+    said.move(f"banksman cancel {task.id}", "gives up on it")
+
+
+def _running(db: sqlite3.Connection, said: Explanation, task: Standing, now: float) -> None:
+    if ending := task.value.get("ending"):
+        said.summary = f"it is being ended ({ending}), and its processes are not proven dead yet"
+    worker = standing(db, "worker", task.row["worker_id"])
+    if worker is None:
+        return
+    on = f"on {worker.id}"
+    if pid := _pid(db, worker.row["uet_id"]):
+        on += f", pid {pid}"
+    said.because(f"attempt {_attempts(task)} for {length(now - task.since)} {on}", None, worker.id)
+    if worker.state == "unresponsive":
+        said.because(f"its worker is silent since {length(now - worker.since)}", None, worker.id)
+    said.move(f"banksman logs -f {task.id}", "what it prints")
+
+
+def _queued(db: sqlite3.Connection, said: Explanation, task: Standing, now: float) -> None:
+    spec: dict[str, Any] = task.spec.get("task", {})
+    if key := spec.get("concurrency_key"):
+        holder = db.execute(
+            "SELECT id FROM tasks WHERE run_id = ? AND state = 'running'"
+            " AND json_extract(spec, '$.task.concurrency_key') = ? LIMIT 1",
+            (task.row["run_id"], key),
+        ).fetchone()
+        if holder is not None:
+            said.because(f"task {holder['id']} holds the key {key!r}", None, holder["id"])
+    slots = [s for s in _slots(db, task.row["run_id"]) if _fits(s, task, spec)]
+    if not slots:
+        wanted = ", ".join(spec.get("requires", ())) or "its kind of work"
+        said.because(f"no worker may take it: none offers {wanted}")
+        said.move("banksman workers", "lists what there is")
+        return
+    free = [s for s in slots if s["state"] == "idle"]
+    if free:
+        said.because(f"{len(free)} of {len(slots)} slots it may use are free: it is next in line")
+        return
+    said.because(f"none of the {len(slots)} slots it may use is free")
+    for slot in slots[:_SLOTS_SHOWN]:
+        doing = f", executes {slot['task_id']}" if slot["task_id"] else ""
+        said.because(f"{slot['id']} is {slot['state']}{doing}", slot["reason"], slot["id"])
+    ahead = db.execute(
+        "SELECT count(*) FROM tasks WHERE run_id = ? AND state = 'queued' AND id <> ?",
+        (task.row["run_id"], task.id),
+    ).fetchone()[0]
+    if ahead:
+        said.because(f"{ahead} more of its run are queued")
+
+
+def _slots(db: sqlite3.Connection, run_id: str) -> list[sqlite3.Row]:
+    own = db.execute(
+        "SELECT id, state, reason, task_id, kind, spec FROM workers"
+        " WHERE run_id = ? AND state <> 'shutdown' ORDER BY n",
+        (run_id,),
+    ).fetchall()
+    return (
+        own
+        or db.execute(
+            "SELECT id, state, reason, task_id, kind, spec FROM workers"
+            " WHERE run_id IS NULL AND state <> 'shutdown' ORDER BY n"
+        ).fetchall()
+    )
+
+
+def _fits(slot: sqlite3.Row, task: Standing, spec: dict[str, Any]) -> bool:
+    pool = msgspec.json.decode(slot["spec"]).get("slot", {})
+    affinity = pool.get("affinity", ())
+    return (
+        set(spec.get("requires", ())) <= set(pool.get("capabilities", ()))
+        and (not affinity or task.spec.get("workstream") in affinity)
+        and (slot["kind"] == "process" or bool(spec.get("call")))
+    )
+
+
+def _pid(db: sqlite3.Connection, uet_id: str | None) -> int | None:
+    if uet_id is None:
+        return None
+    row = db.execute("SELECT child_pid, pid FROM uet_workers WHERE id = ?", (uet_id,)).fetchone()
+    return (row["child_pid"] or row["pid"] or None) if row else None
+
+
+def _attempts(task: Standing) -> str:
+    return f"{task.row['retry_count'] + 1} of {task.row['max_retries'] + 1}"
+
+
+def timers(said: Explanation, found: Standing, now: float) -> None:
+    """What the clock will do to it."""
+    for key, due in sorted(found.timers.items(), key=lambda timer: timer[1]):
+        name = key.replace("_", " ").replace(":", " ")
+        when = f"in {length(due - now)}" if due > now else "as soon as it has an owner"
+        said.because(f"its timer {name!r} is due {when}")
