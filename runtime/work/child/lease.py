@@ -1,0 +1,235 @@
+"""One lease of work: its launcher, its output, and its end, which is the death of all it started.
+
+    launching --R--> waiting --g--> running --exit--> (what it left behind) --> ended
+                        withdrawn: TERM to all, grace, KILL to all until none is left --> ended
+
+Invariants:
+1. `ended` is told once, when this process has no child left (it is the subreaper of all below it,
+   so "no child" is "no descendant", also of one that called setsid), or when KILL did not help in
+   time; then `alive` says so.
+2. Nothing of the command runs before `release`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from contextlib import suppress
+from fcntl import fcntl
+from time import monotonic
+
+from .launch import READY, RELEASE, Launch
+from .proc import descendants, look, send
+from .sink import Sink
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing` alone would cost the child a third of its start
+    from collections.abc import Callable
+
+    from .order import Order
+
+PIECE = 1 << 20
+NEVER = float("inf")
+_F_SETPIPE_SZ = 1031
+_DRAIN_MAX = 64  # pieces: what a full pipe can hold, many times over
+_KILL_AGAIN_S = 0.02
+_KILL_AGAIN_MAX_S = 1.0
+
+
+class Lease:
+    """Runs one order. The loop calls `tick` when `due` has come, and `exited` for each child."""
+
+    def __init__(
+        self,
+        order: Order,
+        watch: Callable[[int, Callable[[], None]], None],
+        unwatch: Callable[[int], None],
+        tell: Callable[[dict[str, object]], None],
+    ) -> None:
+        """Forks the launcher. Raises OSError: then nothing was started and nothing is left open."""
+        self.order = order
+        self.ended = False
+        self.due = NEVER
+        self._unwatch, self._tell = unwatch, tell
+        self._reason: str | None = None
+        self._trouble = b""
+        self._status: int | None = None
+        self._began: float | None = None
+        self._lasted = 0.0
+        self._kill_at = self._give_up_at = NEVER
+        self._kill_pause = _KILL_AGAIN_S
+        self._sink = Sink(order.output, order.head, order.tail)
+        opened: list[int] = []
+        try:
+            self._open(order, opened)
+        except OSError:
+            self._sink.close()
+            for descriptor in opened:
+                os.close(descriptor)
+            raise
+        watch(self._output, self._take_output)
+        watch(self._launch.status, self._take_status)
+
+    def _open(self, order: Order, opened: list[int]) -> None:
+        self._output, output = os.pipe()
+        opened += self._output, output
+        with suppress(OSError):  # the user's share of pipe memory may be used up: only slower
+            fcntl(self._output, _F_SETPIPE_SZ, PIECE)
+        given = [output]
+        self._result: int | None = None
+        if order.payload is not None:
+            payload, self._result = os.memfd_create("payload"), os.memfd_create("result")
+            opened += payload, self._result
+            os.write(payload, order.payload.encode())
+            os.lseek(payload, 0, os.SEEK_SET)
+            given += payload, self._result
+        self._launch = Launch(order.argv, order.cwd, order.env, given)
+        for descriptor in given:
+            if descriptor != self._result:
+                os.close(descriptor)
+
+    def release(self) -> None:
+        """Lets the launcher exec."""
+        if self._began is None:
+            self._began = monotonic()
+            with suppress(BrokenPipeError):  # it is dead already, and its exit says so
+                os.write(self._launch.go, RELEASE)
+
+    def withdraw(self, reason: str, grace_s: float, kill_timeout_s: float) -> None:
+        """Ends it: at once if it was never released, else by TERM, grace and KILL."""
+        self._reason = self._reason or reason
+        self._end_all(0.0 if self._began is None else grace_s, kill_timeout_s)
+
+    def exited(self, pid: int, status: int) -> None:
+        """A child of this process was reaped; it may be the command."""
+        if pid != self._launch.pid or self._status is not None:
+            return
+        self._status = status
+        self._lasted = 0.0 if self._began is None else monotonic() - self._began
+        # What it left behind may be about to end by itself: `a > >(tee log)` is common.
+        if self._give_up_at == NEVER:
+            self.due = monotonic() + self.order.settle_s
+
+    def tick(self, childless: bool) -> None:
+        """Goes on with the end, if it is time or nothing is left."""
+        now = monotonic()
+        if childless:
+            self._finish([])
+        elif now >= self._give_up_at:
+            self._finish([process.pid for process in descendants(os.getpid())])
+        elif now >= self._kill_at:
+            signal_all(signal.SIGKILL)
+            self._kill_at = now + self._kill_pause
+            self._kill_pause = min(2 * self._kill_pause, _KILL_AGAIN_MAX_S)
+            self.due = min(self._kill_at, self._give_up_at)
+        elif now >= self.due and self._give_up_at == NEVER:
+            self._end_all(self.order.grace_s, self.order.kill_timeout_s)
+
+    def _end_all(self, grace_s: float, kill_timeout_s: float) -> None:
+        now = monotonic()
+        if grace_s > 0 and self._give_up_at == NEVER:
+            signal_all(signal.SIGTERM)
+            signal_all(signal.SIGCONT)  # one that is stopped would not hear it
+        self._kill_at = min(self._kill_at, now + grace_s)
+        self._give_up_at = min(self._give_up_at, now + kill_timeout_s)
+        self.due = min(self._kill_at, self._give_up_at)
+
+    def _take_status(self) -> None:
+        content = os.read(self._launch.status, 4096)
+        if not content:
+            self._unwatch(self._launch.status)
+            return
+        if content.startswith(READY):
+            content = content[len(READY) :]
+            launcher = look(self._launch.pid)
+            assert launcher is not None  # a zombie at the least, until it is reaped here
+            told = {"t": "launched", "lease": self.order.lease}
+            self._tell({**told, "pid": launcher.pid, "ticks": launcher.ticks})
+        self._trouble += content
+
+    def _take_output(self) -> None:
+        content = os.read(self._output, PIECE)
+        if content:
+            self._sink.write(content)
+        else:
+            self._unwatch(self._output)
+
+    def _finish(self, alive: list[int]) -> None:
+        self.ended = True
+        self.drain()
+        digest = self._sink.close()
+        told: dict[str, object] = {
+            "t": "ended",
+            "lease": self.order.lease,
+            "reason": self._reason,
+            "error": self._sink.error,
+            "duration_s": self._lasted,
+            "output_bytes": self._sink.total,
+            "output_digest": digest,
+            "truncated": self._sink.truncated,
+        }
+        told.update(self._how())
+        if alive:
+            told.update(alive=True, error=f"survived KILL: {', '.join(map(str, alive))}")
+        for descriptor in (self._output, self._launch.status):
+            self._unwatch(descriptor)
+            os.close(descriptor)
+        os.close(self._launch.go)
+        self._tell(told)
+
+    def _how(self) -> dict[str, object]:
+        """How the command itself ended: by exit, by signal, or never begun."""
+        if self._trouble:
+            return {**_not_started(self._trouble, self.order), "result": self._take_result()}
+        told: dict[str, object] = {"result": self._take_result()}
+        if self._began is not None and self._status is not None:
+            code = os.waitstatus_to_exitcode(self._status)
+            told["exit_code" if code >= 0 else "signal"] = abs(code)
+        elif self._reason is None:
+            told.update(reason="not_started", error="its launcher was killed", infrastructure=True)
+        return told
+
+    def drain(self) -> None:
+        """Takes what the output pipe still holds."""
+        os.set_blocking(self._output, False)
+        for _ in range(_DRAIN_MAX):
+            try:
+                content = os.read(self._output, PIECE)
+            except BlockingIOError:
+                return
+            if not content:
+                return
+            self._sink.write(content)
+
+    def _take_result(self) -> str | None:
+        if self._result is None:
+            return None
+        content = os.pread(self._result, os.fstat(self._result).st_size, 0)
+        os.close(self._result)
+        return content.decode(errors="replace") or None
+
+
+def signal_all(number: int) -> None:
+    """Each process below this one once, parents first: a shell must not go on to its next line."""
+    for process in descendants(os.getpid()):
+        send(process, number)
+
+
+def _not_started(trouble: bytes, order: Order) -> dict[str, object]:
+    step, _, rest = trouble.decode(errors="replace").partition(":")
+    number, _, text = rest.partition(":")
+    program = order.argv[0].decode(errors="replace")
+    match step, int(number):
+        case "cwd", _:
+            folder = order.cwd.decode(errors="replace")
+            error = f"cwd {folder}: {os.strerror(int(number))}; make it or fix the plan"
+        case "exec", errno.ENOENT | errno.ENOTDIR:
+            error = f"{program}: not found; install it or fix the plan"
+        case "exec", errno.EACCES:
+            error = f"{program}: not executable; allow it (chmod +x) or fix the plan"
+        case "exec", errno.ENOEXEC:
+            error = f"{program}: not a program; give it a #! line or name its interpreter"
+        case _:
+            error = f"{program}: {text}"
+    return {"reason": "not_started", "error": error, "infrastructure": step == "launch"}

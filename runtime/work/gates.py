@@ -1,0 +1,130 @@
+"""Gate commands: run for the supervisor itself, never by a worker, each in a child of its own.
+
+The child gives a gate what it gives a task: a session of its own, capped output, the death of all
+it started, also when the supervisor dies. What differs: there is no lease to commit, for a RUNNING
+gate is tried again after a crash, so its launcher is released at once; and a command that could not
+be started is the machine's fault, never a verdict.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import anyio
+import anyio.abc
+import msgspec
+
+from actors.effects import Address, KillGate, RunGate
+from actors.messages import GateEnded, Outcome
+from runtime.work.host import Host
+from runtime.work.outcome import outcome_of
+from runtime.work.port import Report
+from runtime.work.site import Site
+from runtime.work.wire import (
+    Beat,
+    EndedReply,
+    Hello,
+    LaunchedReply,
+    ReleaseOrder,
+    Reply,
+    StopOrder,
+    WithdrawOrder,
+)
+
+_HEARTBEAT_S = 3600.0  # nobody listens: a gate has its timeout
+
+
+class _Gate:
+    """One attempt. `ending` is the reason why it must end, `outcome` how it did."""
+
+    __slots__ = ("ending", "host", "lease", "outcome", "timeout")
+
+    def __init__(self, host: Host, lease: str) -> None:
+        self.host = host
+        self.lease = lease
+        self.ending: str | None = None
+        self.outcome: Outcome | None = None
+        self.timeout: asyncio.TimerHandle | None = None
+
+
+class Gates:
+    """Runs gate commands and ends them."""
+
+    def __init__(self, report: Report, site: Site) -> None:
+        self._report = report
+        self._site = site
+        self._limits = site.limits
+        self._gates: dict[Address, _Gate] = {}
+        self._group: anyio.abc.TaskGroup | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command runs."""
+        return bool(self._gates)
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        """Lives until it is cancelled; all that it started is dead then."""
+        async with anyio.create_task_group() as self._group:
+            task_status.started()
+            await anyio.sleep_forever()
+
+    def start(self, effect: RunGate) -> None:
+        """Runs a gate's command."""
+        assert self._group is not None
+        assert effect.gate not in self._gates, effect.gate
+        gate_id = effect.gate.partition(":")[2]
+        marks = self._site.marks(BANKSMAN_GATE=gate_id)
+        gate = _Gate(Host(self._site, _HEARTBEAT_S, marks), f"{gate_id}.{effect.attempt}")
+        marks["BANKSMAN_ATTEMPT"] = str(effect.attempt)
+        gate.host.send(self._site.order(effect, gate.lease, gate_id, list(effect.command), marks))
+        self._gates[effect.gate] = gate
+        self._group.start_soon(self._live, effect, gate)
+
+    def kill(self, effect: KillGate) -> None:
+        """Ends a gate's command. Of one that has ended meanwhile, the end was told."""
+        gate = self._gates.get(effect.gate)
+        if gate is not None:
+            self._withdraw(gate, effect.reason, effect.kill_timeout_s)
+
+    async def _live(self, effect: RunGate, gate: _Gate) -> None:
+        try:
+            survivors = await gate.host.live(lambda reply: self._take(effect, gate, reply))
+        finally:
+            del self._gates[effect.gate]
+            if gate.timeout is not None:
+                gate.timeout.cancel()
+        outcome = gate.outcome or Outcome(
+            reason=gate.ending or "lost",
+            error=f"its process {gate.host.complaint}",
+            infrastructure=gate.ending is None,
+            alive=bool(survivors),
+        )
+        if outcome.reason == "not_started":
+            outcome = msgspec.structs.replace(outcome, infrastructure=True)
+        self._report(effect.gate, GateEnded(effect.attempt, outcome))
+
+    def _take(self, effect: RunGate, gate: _Gate, reply: Reply) -> None:
+        match reply:
+            case Hello():
+                if gate.ending is None:
+                    gate.host.expect(None)
+            case Beat():
+                pass  # A gate is bounded by its timeout.
+            case LaunchedReply():
+                gate.host.send(ReleaseOrder(gate.lease))
+                gate.timeout = asyncio.get_running_loop().call_later(
+                    effect.timeout_s, self._withdraw, gate, "timeout", self._limits.kill_timeout_s
+                )
+            case EndedReply():
+                gate.outcome = outcome_of(reply, self._limits)
+                gate.host.send(StopOrder())
+                gate.host.expect(self._limits.answer_timeout_s, "did not stop when told to")
+
+    def _withdraw(self, gate: _Gate, reason: str, kill_timeout_s: float) -> None:
+        if gate.outcome is not None:
+            return
+        gate.ending = gate.ending or reason
+        grace_s = self._limits.grace_s(kill_timeout_s)
+        gate.host.send(WithdrawOrder(gate.lease, reason, grace_s, kill_timeout_s))
+        within_s = kill_timeout_s + self._limits.answer_timeout_s
+        gate.host.expect(within_s, "did not end its work when told to")

@@ -1,0 +1,36 @@
+"""The bounds of real work, in one place, each with its reason."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds and bytes. The defaults suit a machine that a person works on."""
+
+    # Whole logs of nearly every build; a flood costs 24 MiB of disk, never memory.
+    output_head: int = 16 << 20
+    output_tail: int = 4 << 20
+    # A result goes into a row of the store and from there into every status that shows it.
+    result_max: int = 64 << 10
+    # One line for a person: longer ones hide the next.
+    error_max: int = 500
+    # What a command left behind may end by itself (`tee` in a pipe) before it is told to.
+    settle_s: float = 0.2
+    # Time to save and clean up after TERM; a third of the kill timeout where that is shorter.
+    grace_s_max: float = 5.0
+    # For ends that nobody set a timeout for: leftovers of a command, a gate past its time, a close.
+    kill_timeout_s: float = 30.0
+    # An interpreter starts in 25 ms; a machine that swaps may need a thousand times that.
+    start_timeout_s: float = 30.0
+    # An idle child that was told to stop, or one whose kill timeout has passed, answers in
+    # milliseconds; one that does not is hung.
+    answer_timeout_s: float = 5.0
+    # A reply is a result and an error at most; a longer line is no reply.
+    reply_max: int = 1 << 20
+    # Sync callables of inline workers at once; abandoned ones do not count.
+    threads_max: int = 64
+
+    def grace_s(self, kill_timeout_s: float) -> float:
+        """How long TERM may take before KILL."""
+        return min(self.grace_s_max, kill_timeout_s / 3)

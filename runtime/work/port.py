@@ -1,0 +1,57 @@
+"""The executor port: what the kernel knows of whoever does the work.
+
+offer, cancel and release go in as effects through `perform`; a lease's launch, heartbeats, result
+and loss come out as messages through `report`. Another engine stands here by implementing this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import anyio.abc
+
+from actors.effects import (
+    Address,
+    KillGate,
+    Offer,
+    Release,
+    RunGate,
+    StartProcess,
+    StopProcess,
+    Withdraw,
+)
+from actors.messages import Message
+from runtime.work.reap import Record
+
+Report = Callable[[Address, Message], None]
+WorkEffect = StartProcess | StopProcess | Offer | Release | Withdraw | RunGate | KillGate
+
+
+class Executor(Protocol):
+    """Does the work that committed decisions ask for, and reports what became of it."""
+
+    # Set before anything is performed. Called in the thread of the event loop, also from within
+    # `perform`; it must not raise, and is not called again once `close` or a cancel has begun.
+    report: Report
+
+    @property
+    def busy(self) -> bool:
+        """Whether the outcome of something performed is still to come."""
+
+    async def reap(self, records: Iterable[Record]) -> list[str]:
+        """Kills what a former owner left, before anything is performed. Answers, with a note of
+        each finding, when it is proven dead or the bound is over; `undead` are the leases of
+        `records` of which something lives."""
+
+    @property
+    def undead(self) -> frozenset[str]: ...
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        """Lives until `close`, or until it is cancelled; all that it started is dead then."""
+
+    def perform(self, effect: WorkEffect) -> None:
+        """Begins an effect; does not wait. What goes wrong is reported, not raised."""
+
+    async def close(self) -> None:
+        """Ends `run`: kills what still runs, within bounds."""

@@ -1,0 +1,65 @@
+"""Where work is done, and within which bounds: what every kind of executor here needs to know."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from actors.effects import Offer, RunGate
+from runtime.work.environment import environment
+from runtime.work.limits import Limits
+from runtime.work.wire import OfferOrder, packed
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """A state directory, its folder for output, the bounds, the interpreter for children."""
+
+    state_dir: Path
+    output_dir: Path
+    limits: Limits = Limits()
+    python: str = sys.executable
+
+    def marks(self, **more: str) -> dict[str, str]:
+        """What everything that runs here carries in its environment, so that it is found again."""
+        return {"BANKSMAN_STATE": str(self.state_dir), **more}
+
+    def order(
+        self,
+        effect: Offer | RunGate,
+        lease: str,
+        entity_id: str,
+        argv: list[str],
+        marks: Mapping[str, str],
+        payload: str | None = None,
+    ) -> OfferOrder:
+        """What a worker child is told of an effect's command."""
+        limits = self.limits
+        env = environment(os.environ, effect.env_pass, effect.env, marks)
+        output = output_path(self.output_dir, entity_id, effect.attempt)
+        return OfferOrder(
+            lease=lease,
+            argv=[packed(word) for word in argv],
+            cwd=packed(os.path.join(os.path.abspath(effect.base_dir), effect.cwd)),
+            env={packed(name): packed(value) for name, value in env.items()},
+            output=packed(str(output)),
+            head=limits.output_head,
+            tail=limits.output_tail,
+            settle_s=limits.settle_s,
+            grace_s=limits.grace_s(limits.kill_timeout_s),
+            kill_timeout_s=limits.kill_timeout_s,
+            payload=payload,
+        )
+
+
+def output_path(output_dir: Path, entity_id: str, attempt: int) -> Path:
+    """The file with the output of one attempt of a task or gate: stdout and stderr as they came,
+    while they come.
+
+    It may get shorter while it is followed: once a flood has passed the bounds, its middle is cut
+    out again and again. A follower then goes on from the end.
+    """
+    return output_dir / f"{entity_id.replace('/', '__')}.{attempt}.log"
