@@ -22,6 +22,7 @@ from actors.messages import Announce
 from runtime import recovery
 from runtime.cell import Cell
 from runtime.clock import Clock, SystemClock
+from runtime.control.server import Owner, serving
 from runtime.crash import crash_points
 from runtime.events import Events
 from runtime.inbox import Envelope
@@ -33,6 +34,7 @@ from runtime.runtime import Runtime
 from runtime.seed import CREATOR, DISPATCH, creator_kind, dispatch_kind
 from runtime.store import Store
 from runtime.supervisor import Supervisor
+from runtime.version import VERSION
 from runtime.work import Work
 
 CREATE: Mapping[str, Callable[[Any, float], Any]] = {
@@ -55,6 +57,7 @@ async def open_runtime(
     *,
     durability: str = "power",
     command: str = "",
+    role: str = "run",
     pools: Mapping[str, spec.Pool] | None = None,
     kinds: Iterable[Kind] = (),
     performers: Mapping[str, Performer] | None = None,
@@ -66,6 +69,7 @@ async def open_runtime(
 
     `pools`: the owner's own worker slots, for plans that define none (default: as many processes
     as cores, and as many slots for Python callables). `kinds`: your own actors (`user_kind`).
+    `role`: what a second process is told: "run" takes no further plans from others, "daemon" does.
     `performers`: what carries out their `Perform` effects, by name. `calls`: callables by name,
     for `Task.call`. `execute=False`: only commands are taken, nothing is started.
     Raises OwnerBusy where another process owns the directory, and the store's other errors.
@@ -111,8 +115,18 @@ async def open_runtime(
                     log.info("recovered", totals=rt.recovery.totals, notes=notes)
                 group.start_soon(sup.drive)
                 group.start_soon(sup.write)
+                owner = Owner(
+                    pid=os.getpid(),
+                    role=role,
+                    command=command,
+                    since=clock.now(),
+                    version=VERSION,
+                    epoch=store.owner_epoch,
+                    durability=durability,
+                )
                 try:
-                    yield rt
+                    async with serving(rt, store.layout.state_dir, owner):
+                        yield rt
                 finally:
                     await _close(sup, work, events)
                     group.cancel_scope.cancel()

@@ -100,6 +100,10 @@ class Runtime:
         """
         self._sup.router.tell(ref, message)
 
+    def tell_nowait(self, ref: str, message: Any) -> None:
+        """As `tell`, for code on the event loop's thread that cannot await."""
+        self._sup.router.tell(ref, message)
+
     async def ask(self, ref: str, message: Any, *, timeout_s: float = COMMAND_TIMEOUT_S) -> Any:
         """The `Reply` of the turn that takes the message, once it is durable.
 
