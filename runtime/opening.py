@@ -90,7 +90,8 @@ async def open_runtime(
         log = Log(store.layout.log)
         events = Events(store.layout.db)
         all_kinds = {**KINDS, **{k.name: k for k in own}}
-        work = Work(store.layout, calls or {}) if execute else None
+        layout = store.layout
+        work = Work(layout.state_dir, layout.output, calls, clock=clock) if execute else None
         sup = _assemble(store, clock, all_kinds, crash_point, log, execute)
         users = Performers(dict(performers or {}), sup.router.offer)
         sup.turns.perform_user = users.perform
@@ -108,7 +109,8 @@ async def open_runtime(
                     await group.start(work.run)
                 cells = await recovery.read_back(sup)
                 notes = await _reap(work, cells)
-                counted = await recovery.announce(sup, cells, users if execute else None)
+                undead = work.undead if work is not None else frozenset[str]()
+                counted = await recovery.announce(sup, cells, users if execute else None, undead)
                 notes = (*store.opened.notes, *notes)
                 rt.recovery = recovery.report(cells, began, *counted, notes)
                 if cells or notes:

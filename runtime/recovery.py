@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from actors.messages import ProcessExited
-from actors.messages import Recovered as RecoveredMessage
+from actors.messages import OWNER_RESTARTED, Outcome, ProcessExited, Recovered, WorkEnded
 from runtime.inbox import Envelope
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from runtime.perform import Performers
     from runtime.supervisor import Supervisor
     from runtime.work.reap import Record
-
-OWNER_RESTARTED = "owner restarted"
 
 
 class RecoveredEntity(msgspec.Struct, frozen=True):
@@ -92,15 +89,19 @@ def processes(cells: list[Cell]) -> list[Record]:
 
 
 async def announce(
-    sup: Supervisor, cells: list[Cell], performers: Performers | None
+    sup: Supervisor, cells: list[Cell], performers: Performers | None, undead: frozenset[str]
 ) -> tuple[int, int]:
     """Tells everyone, in the order of the header. Returns how many messages and effects waited."""
     epoch = sup.store.owner_epoch
     for cell in cells:
         if cell.kind.table != "actors":
-            recovered = RecoveredMessage(epoch)
+            recovered = Recovered(epoch)
             sup.router.post(Envelope(cell.address, recovered, control=True, kept=True))
         if cell.kind.name == "uet_worker":
+            if (lease := cell.value.lease) in undead:
+                left = Outcome(reason="lost", alive=True, infrastructure=True)
+                ended = WorkEnded(lease, left)
+                sup.router.post(Envelope(cell.address, ended, control=True, kept=True))
             gone = ProcessExited(crashed=True, reason=OWNER_RESTARTED)
             sup.router.post(Envelope(cell.address, gone, control=True, kept=True))
     messages = 0
