@@ -218,13 +218,9 @@ class WorkerSeed(_Spec, frozen=True):
 class UetSeed(_Spec, frozen=True):
     """One incarnation of a slot's process."""
 
-    worker_id: str
+    worker: WorkerSeed
     n: int
-    run_id: str | None
-    pool: str
-    slot: Pool
-    env_pass: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
-        return f"{self.worker_id}@{self.n}"
+        return f"{self.worker.id}@{self.n}"
