@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from importlib.machinery import ModuleSpec, PathFinder, all_suffixes
@@ -56,6 +57,8 @@ def _source_of(module: str, base_dir: Path) -> Path | None:
         raise LookupError(top)
     if not rest:
         return _readable(Path(spec.origin)) if spec.origin else None
+    if spec.submodule_search_locations is None and module in sys.modules:
+        return None  # a module that puts others below itself, as os does with os.path
     folders = [Path(entry) for entry in spec.submodule_search_locations or ()]
     if any(not folder.is_dir() for folder in folders):
         return None  # a zip file, or something else that only an import could open

@@ -167,7 +167,7 @@ def argv(value: Any, path: Path, faults: Faults) -> Any:
     if not value[0]:
         faults.error((*path, 0), "the program's name is empty", "name a program")
         return BAD
-    if not _can_be_passed("\0".join(value).replace("\0", " "), ARGV_BYTES_MAX, path, faults):
+    if not _can_be_passed(" ".join(value), ARGV_BYTES_MAX, path, faults):
         return BAD
     return tuple(value)
 

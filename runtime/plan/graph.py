@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import NamedTuple, TypeAlias
 
 from actors.spec import Plan
@@ -37,8 +38,11 @@ class Ring(NamedTuple):
 
 
 def rings(plan: Plan) -> Iterator[Ring]:
-    """The rings of a plan that share nothing with each other, at most RINGS_MAX, each as short as
-    it can be. Names that the plan does not define are passed over."""
+    """Rings of a plan that share nothing with each other, at most RINGS_MAX, each the shortest
+    through one of its members. There is none exactly when the plan can be put in order.
+
+    Names that the plan does not define are passed over.
+    """
     waits = _waits(plan)
     for ring in _rings(waits):
         yield Ring(_written_at(ring), _shown(ring))
@@ -137,9 +141,10 @@ def _written_at(ring: list[Node]) -> Path:
 
 
 def _shown(ring: list[Node]) -> str:
-    names = [_name(node) for node in ring]
-    # The start and the end of one workstream follow each other as one name.
-    names = [name for i, name in enumerate(names) if name != names[i - 1] or len(names) == 1]
+    # The end and the start of one workstream follow each other: one name.
+    names = [name for name, _ in groupby(map(_name, ring))]
+    if len(names) > 1 and names[0] == names[-1]:
+        del names[-1]
     if len(names) == 1:
         return f"{names[0]} waits for itself"
     if len(names) > _SHOWN_MAX:

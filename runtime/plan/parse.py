@@ -123,17 +123,19 @@ def _content(path: FilePath | str) -> bytes:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise _refuse(file, f"cannot be read: {why}", "name a plan that you may read") from None
-    with open(descriptor, "rb") as stream:
+    try:
         found = os.fstat(descriptor)
         if stat.S_ISDIR(found.st_mode):
             raise _refuse(file, "is a folder, not a plan", "name a plan in it")
         if not stat.S_ISREG(found.st_mode):
             raise _refuse(file, "is not a regular file", "put the plan into a file")
-        try:
+        with open(descriptor, "rb", closefd=False) as stream:
             content = stream.read(PLAN_BYTES_MAX + 1)
-        except OSError as error:
-            cure = "check the disk, or copy the plan elsewhere"
-            raise _refuse(file, f"cannot be read: {error.strerror}", cure) from None
+    except OSError as error:
+        cure = "check the disk, or copy the plan elsewhere"
+        raise _refuse(file, f"cannot be read: {error.strerror}", cure) from None
+    finally:
+        os.close(descriptor)
     if len(content) > PLAN_BYTES_MAX:
         size = max(found.st_size, len(content))
         text = f"{size} bytes, more than the {PLAN_BYTES_MAX} of a plan"

@@ -264,6 +264,6 @@ class _Fitting:
         return None
 
     def _takes(self, pool: Pool, workstream: str) -> bool:
-        """A misspelt affinity is one fault, and not one more for each task that it was meant for."""
+        """A misspelt affinity is one fault, not one more for each task it was meant for."""
         misspelt = not self._workstreams >= set(pool.affinity)
         return not pool.affinity or misspelt or workstream in pool.affinity

@@ -60,16 +60,16 @@ def tooling(repo: Path) -> Found:
     """All that was recognised; no tasks where nothing was. Runs nothing."""
     steps: list[Task | Gate] = []
     seen: list[str] = []
-    for file, find in (
-        ("pyproject.toml, setup.py or Python files", _python),
-        ("package.json", _node),
-        ("Cargo.toml", _rust),
-        ("go.mod", _go),
-        ("CMakeLists.txt", _cmake),
+    for find, files in (
+        (_python, ("pyproject.toml", "setup.py", "setup.cfg", "tox.ini", "noxfile.py", "tests")),
+        (_node, ("package.json",)),
+        (_rust, ("Cargo.toml",)),
+        (_go, ("go.mod",)),
+        (_cmake, ("CMakeLists.txt",)),
     ):
         found = list(find(repo))
         steps += found
-        seen += [file] if found else []
+        seen += [file for file in files if found and (repo / file).exists()]
     covered = {step.workstream for step in steps}
     made = [step for step in _make(repo) if step.workstream not in covered]
     steps += made
@@ -109,7 +109,7 @@ def _python_tests(repo: Path, tools: Mapping[str, Any], ini: str) -> Iterator[Ta
         yield Task("test", "pytest", (python, "-m", "pytest", "-q"))
     elif _any(repo, "noxfile.py"):
         yield Task("test", "nox", (_program(repo, "nox"),))
-    elif _any(repo, "tox.ini"):
+    elif "[tox]" in _read(repo / "tox.ini"):
         yield Task("test", "tox", (_program(repo, "tox"),))
     elif any((repo / "tests").glob("test_*.py")):
         mentions = "pytest" in _read(repo / "pyproject.toml") + _read(repo / "requirements-dev.txt")
