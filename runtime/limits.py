@@ -130,3 +130,8 @@ LOG_BYTES_MAX: Final = 8 * 1024 * 1024
 
 # Between the end of intake and the end of the event loop: what still runs is killed after this.
 CLOSE_TIMEOUT_S: Final = 60.0
+
+# --- a foreground run ---------------------------------------------------------------------------
+
+RUN_DRAIN_S_MAX = 86_400.0
+"""After one Ctrl-C: what runs may finish within a day. A second Ctrl-C does not wait."""

@@ -10,13 +10,12 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 
-from actors import gate, run, spec, task, uet_worker, worker, workstream
+from actors import gate, spec, task, uet_worker, worker, workstream
 from actors.dispatch import Dispatch
 from actors.messages import Announce
 from runtime import recovery
@@ -30,6 +29,7 @@ from runtime.kinds import KINDS, Kind
 from runtime.limits import CLOSE_TIMEOUT_S
 from runtime.log import Log
 from runtime.perform import Performer, Performers
+from runtime.recovery import RecoveryReport
 from runtime.runtime import Runtime
 from runtime.seed import CREATOR, DISPATCH, creator_kind, dispatch_kind
 from runtime.store import Store
@@ -42,7 +42,7 @@ CREATE: Mapping[str, Callable[[Any, float], Any]] = {
     "task": task.create,
     "test_gate": gate.create,
     "uet_worker": uet_worker.create,
-    "worker": worker.from_seed,
+    "worker": worker.create,
 }
 
 DEFAULT_POOLS: Mapping[str, spec.Pool] = {
@@ -87,53 +87,67 @@ async def open_runtime(
         crash_point=crash_point,
     ) as store:
         clock.start(store.head.at)
-        log = Log(store.layout.log)
-        events = Events(store.layout.db)
-        all_kinds = {**KINDS, **{k.name: k for k in own}}
         layout = store.layout
         work = Work(layout.state_dir, layout.output, calls, clock=clock) if execute else None
-        sup = _assemble(store, clock, all_kinds, crash_point, log, execute)
-        users = Performers(dict(performers or {}), sup.router.offer)
-        sup.turns.perform_user = users.perform
-        rt = Runtime(sup, work, events, DEFAULT_POOLS if pools is None else pools)
-        sup.committed = rt.committed
-        sup.on_stop = rt.stopped
-        if work is not None:
-            sup.turns.perform = work.perform
-            work.report = sup.report
-            sup.busy = lambda: work.busy or users.busy
+        all_kinds = {**KINDS, **{kind.name: kind for kind in own}}
+        sup = _assemble(store, clock, all_kinds, crash_point, execute)
+        users = Performers(performers or {}, sup.router.offer)
+        rt = Runtime(sup, work, Events(layout.db), DEFAULT_POOLS if pools is None else pools)
+        _connect(sup, work, users, rt)
+        owner = Owner(
+            pid=os.getpid(),
+            role=role,
+            command=command,
+            since=clock.now(),
+            version=VERSION,
+            epoch=store.owner_epoch,
+            durability=durability,
+        )
         try:
             async with anyio.create_task_group() as group:
                 users.start(group)
                 if work is not None:
                     await group.start(work.run)
-                cells = await recovery.read_back(sup)
-                notes = await _reap(work, cells)
-                undead = work.undead if work is not None else frozenset[str]()
-                counted = await recovery.announce(sup, cells, users if execute else None, undead)
-                notes = (*store.opened.notes, *notes)
-                rt.recovery = recovery.report(cells, began, *counted, notes)
-                if cells or notes:
-                    log.info("recovered", totals=rt.recovery.totals, notes=notes)
+                rt.recovery = await _take_over(sup, work, users, began)
                 group.start_soon(sup.drive)
                 group.start_soon(sup.write)
-                owner = Owner(
-                    pid=os.getpid(),
-                    role=role,
-                    command=command,
-                    since=clock.now(),
-                    version=VERSION,
-                    epoch=store.owner_epoch,
-                    durability=durability,
-                )
                 try:
-                    async with serving(rt, store.layout.state_dir, owner):
+                    async with serving(rt, layout.state_dir, owner):
                         yield rt
                 finally:
-                    await _close(sup, work, events)
+                    await _close(sup, work)
+                    rt.close()
                     group.cancel_scope.cancel()
         finally:
-            log.close()
+            sup.log.close()
+
+
+def _connect(sup: Supervisor, work: Work | None, users: Performers, rt: Runtime) -> None:
+    sup.committed = rt.committed
+    sup.on_stop = rt.stopped
+    sup.turns.perform_user = users.perform
+    sup.busy = lambda: users.busy
+    if work is not None:
+        sup.turns.perform = work.perform
+        work.report = sup.report
+        sup.busy = lambda: work.busy or users.busy
+
+
+async def _take_over(
+    sup: Supervisor, work: Work | None, users: Performers, began: float
+) -> RecoveryReport:
+    cells = await recovery.read_back(sup)
+    notes = sup.store.opened.notes
+    undead: frozenset[str] = frozenset()
+    if work is not None:
+        notes = (*notes, *await work.reap(recovery.processes(cells)))
+        undead = work.undead
+    states = recovery.states(cells)
+    counted = await recovery.announce(sup, cells, users if work is not None else None, undead)
+    report = recovery.report(states, began, *counted, notes)
+    if cells or notes:
+        sup.log.info("recovered", totals=report.totals, notes=notes)
+    return report
 
 
 def _assemble(
@@ -141,10 +155,10 @@ def _assemble(
     clock: Clock,
     kinds: dict[str, Kind],
     crash_point: Callable[[str], None],
-    log: Log,
     execute: bool,
 ) -> Supervisor:
     creator = creator_kind()
+    log = Log(store.layout.log)
     sup = Supervisor(store, clock, {**kinds, creator.name: creator}, crash_point, log)
     sup.router.cells[CREATOR] = Cell(CREATOR, creator, None, 0)
     sup.turns.create = dict(CREATE)
@@ -166,16 +180,9 @@ def _assemble(
     return sup
 
 
-async def _reap(work: Work | None, cells: list[Cell]) -> tuple[str, ...]:
-    if work is None:
-        return ()
-    return tuple(await work.reap(recovery.processes(cells)))
-
-
-async def _close(sup: Supervisor, work: Work | None, events: Events) -> None:
+async def _close(sup: Supervisor, work: Work | None) -> None:
     with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_TIMEOUT_S):
         if work is not None:
             await work.close()
         if sup.stopped is None:
             await sup.flush()
-    events.close()

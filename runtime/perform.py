@@ -10,7 +10,7 @@ Invariants:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from actors.messages import Performed
@@ -26,7 +26,9 @@ Performer = Callable[[str, Any, bool], Awaitable[Any]]
 class Performers:
     """The performers registered by name, each with its line of effects."""
 
-    def __init__(self, performers: dict[str, Performer], offer: Callable[[Envelope], None]) -> None:
+    def __init__(
+        self, performers: Mapping[str, Performer], offer: Callable[[Envelope], None]
+    ) -> None:
         self._performers = performers
         self._offer = offer
         self._lines: dict[str, deque[tuple[int, str, str, Any, bool]]] = {}

@@ -8,7 +8,7 @@ timers; unfinished effects of users are offered again with the same key, marked 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -122,18 +122,26 @@ async def announce(
 LINES_MAX = 200
 
 
+def states(cells: list[Cell]) -> list[tuple[str, str, str]]:
+    """(address, kind, state) of each, as it was found."""
+    return [(cell.address, cell.kind.name, cell.state) for cell in cells]
+
+
 def report(
-    cells: list[Cell], began: float, messages: int, effects: int, notes: tuple[str, ...]
+    found: list[tuple[str, str, str]],
+    began: float,
+    messages: int,
+    effects: int,
+    notes: tuple[str, ...],
 ) -> RecoveryReport:
     """What the new owner prints. `began` is a reading of `time.perf_counter`."""
     totals: dict[str, int] = {}
     lines: list[RecoveredEntity] = []
-    for cell in cells:
-        state = cell.state
-        name = f"{cell.kind.name} {state}"
+    for address, kind, state in found:
+        name = f"{kind} {state}"
         totals[name] = totals.get(name, 0) + 1
         if len(lines) < LINES_MAX:
-            action: Any = _ACTIONS.get((cell.kind.name, state), "goes on")
-            lines.append(RecoveredEntity(cell.address, state, action))
+            action = _ACTIONS.get((kind, state), "goes on")
+            lines.append(RecoveredEntity(address, state, action))
     seconds = round(time.perf_counter() - began, 3)
     return RecoveryReport(tuple(lines), totals, messages, effects, seconds, notes)

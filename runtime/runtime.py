@@ -1,8 +1,8 @@
 """The public runtime: submit plans, tell and ask actors, follow events.
 
-    async with open_runtime(Path(".state")) as rt:
-        run = await rt.submit(plan)
-        print(await run.wait())
+async with open_runtime(Path(".state")) as rt:
+    run = await rt.submit(plan)
+    print(await run.wait())
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from actors import messages as m
 from actors import run as run_machine
 from actors import spec, worker
 from actors.effects import Send, Spawn
+from runtime.cell import Cell
 from runtime.commands import command_for
 from runtime.epoch import Epoch
 from runtime.errors import OutcomeUnknown, UnknownActor
@@ -59,6 +60,7 @@ class Runtime:
         self._pools = pools
         self._ends: dict[str, asyncio.Event] = {}
         self._keys: dict[str, asyncio.Future[str]] = {}
+        self._moved = asyncio.Event()
         self.recovery = RecoveryReport()
 
     # --- facts -----------------------------------------------------------------------------------
@@ -170,6 +172,7 @@ class Runtime:
     def committed(self, epoch: Epoch, batch: Batch) -> None:
         """Called by the supervisor for each durable epoch."""
         self._events.publish(batch.lines)
+        self._moved.set()
         if self._ends:
             for cell in epoch.cells:
                 if cell.ended and (ended := self._ends.pop(cell.address, None)) is not None:
@@ -179,6 +182,10 @@ class Runtime:
         """Called by the supervisor when it cannot go on: whoever waits learns so."""
         for ended in self._ends.values():
             ended.set()
+
+    def close(self) -> None:
+        """Called when the directory is given up: subscriptions end."""
+        self._events.close()
 
     def events(self, since: int | None = None) -> AsyncGenerator[dict[str, Any], None]:
         """Committed events as canonical dicts with their `seq`, after `since` (None: from now)."""
@@ -241,8 +248,28 @@ class Runtime:
             for number in range(1, (pool.count or os.cpu_count() or 1) + 1):
                 worker_id = f"worker:{name}.{number}"
                 if f"worker:{worker_id}" not in self._sup.router.cells:
-                    spawns.append(Spawn("worker", worker.create(worker_id, None, name, pool, now)))
+                    seed = spec.WorkerSeed(id=worker_id, run_id=None, pool=name, slot=pool)
+                    spawns.append(Spawn("worker", worker.create(seed, now)))
         return tuple(spawns)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Nothing new starts from here on; returns when nothing runs, or after `timeout_s`."""
+        self._sup.hold_starts()
+        with anyio.move_on_after(timeout_s):
+            while self._work is not None and self._work.busy:
+                self._moved.clear()
+                await self._moved.wait()
+            await self._sup.wait_idle()
+
+    def waits_for_person(self) -> list[str]:
+        """The ids of the runs that nothing but a person can move, now."""
+        if not self._sup.is_calm() or (self._work is not None and self._work.busy):
+            return []
+        movable: set[str] = set()
+        for cell in self._sup.router.cells.values():
+            if cell.kind.name in _MOVE_A_RUN and not cell.ended and _moves(cell):
+                movable.add(cell.value.run_id)
+        return [run_id for run_id in self.unfinished_runs() if run_id not in movable]
 
     def unfinished_runs(self) -> list[str]:
         """The ids of the runs that are not terminal."""
@@ -264,6 +291,23 @@ class Runtime:
         answer = await self._ask(ref, message, COMMAND_TIMEOUT_S, if_version)
         assert isinstance(answer, m.Accepted | m.Refused)
         return answer
+
+
+_MOVE_A_RUN = ("run", "workstream", "task", "test_gate")
+
+
+def _moves(cell: Cell) -> bool:
+    """Whether this actor will take its run further without a person: it works, or a clock runs."""
+    if cell.due_times():
+        return True
+    state, value = cell.state, cell.value
+    match cell.kind.name:
+        case "task":
+            return state == "running" or (state == "queued" and not (value.paused or value.held))
+        case "test_gate":
+            return state == "running"
+        case _:
+            return state == "initializing"
 
 
 def _with_slots(plan: spec.Plan) -> spec.Plan:

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from actors import effects as fx
 from actors.messages import TimerFired
 from runtime.cell import Cell
 from runtime.epoch import Epoch
@@ -34,12 +33,14 @@ from runtime.inbox import Envelope
 from runtime.limits import DISK_RETRY_S, EPOCH_ROWS_MAX
 from runtime.rollback import Rollback
 from runtime.seal import seal
+from runtime.seed import DISPATCH, dispatch_kind
 from runtime.store import Batch, CommitUnknown, ConstraintFailed, OwnerLost, StoreBusy, StoreFull
 from runtime.turns import Turns
 
 if TYPE_CHECKING:
     from runtime.clock import Clock
     from runtime.kinds import Kind
+    from runtime.log import Log
     from runtime.store import Store, Stored
 
 
@@ -79,6 +80,10 @@ class Supervisor:
 
     # --- from outside --------------------------------------------------------------------------
 
+    def hold_starts(self) -> None:
+        """Takes the dispatcher away: no task or gate is started any more by this owner."""
+        self.router.cells[DISPATCH] = Cell(DISPATCH, dispatch_kind(None), None, 0)
+
     def wake(self) -> None:
         """There is something to do for the driver."""
         self._wake.set()
@@ -97,7 +102,7 @@ class Supervisor:
 
     async def wait_idle(self) -> None:
         """Returns once nothing is ready, nothing is uncommitted, and nothing waits to be read."""
-        while not self._is_calm():
+        while not self.is_calm():
             self.raise_if_stopped()
             self._calm.clear()
             await self._calm.wait()
@@ -107,7 +112,8 @@ class Supervisor:
         if self.stopped is not None:
             raise self.stopped
 
-    def _is_calm(self) -> bool:
+    def is_calm(self) -> bool:
+        """Nothing is ready, uncommitted or to be read: only the outside or a clock can go on."""
         return self._is_settled() and not self.rollback.pending
 
     def _is_settled(self) -> bool:
@@ -135,7 +141,7 @@ class Supervisor:
             if self.rollback.pending and self._is_settled():
                 self.rollback.offer_again()
                 continue
-            if self._is_calm():
+            if self.is_calm():
                 self._calm.set()
                 if not self.busy() and self.clock.idle():
                     continue
@@ -245,7 +251,7 @@ class Supervisor:
             except (StoreFull, StoreBusy) as error:
                 # Nothing is acknowledged and nothing is lost: the same batch, until there is room.
                 if self.trouble is None:
-                    self.log.error("not_committed", why=str(error))
+                    self.log.warning("not_committed", why=str(error))
                 self.trouble = str(error)
                 await anyio.sleep(DISK_RETRY_S)
             except ConstraintFailed as error:

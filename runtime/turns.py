@@ -56,7 +56,7 @@ class Turns:
         self.create: dict[str, Callable[[Any, float], Any]] = {}  # values from seeds, by kind
         self.watchers: dict[str, list[str]] = {}  # by target
         # What carries out the effects that leave; whoever assembles the kernel sets them.
-        self.perform: Callable[[fx.Effect], None] = lambda _effect: None
+        self.perform: Callable[[Any], None] = lambda _effect: None
         self.perform_user: Callable[[int, str, str, str, Any], None] = lambda *_effect: None
         self._apply: dict[type, Callable[[Cell, Any, float, Reply | None], None]] = {
             fx.Send: self._send,
