@@ -144,11 +144,12 @@ def _usage(wrong: click.ClickException) -> Stop:
 def _told(stop: Stop, as_json: bool) -> int:
     line = f"{stop.text}; {stop.cure}" if stop.cure else stop.text
     try:
-        print(f"banksman: {' '.join(line.split())}", file=sys.stderr)
+        for each in (*stop.lines, line):
+            print(f"banksman: {' '.join(each.split())}", file=sys.stderr)
         if as_json:
             import json  # noqa: PLC0415 - only here
 
-            error = {"code": stop.code, "text": stop.text, "cure": stop.cure}
+            error = {"code": stop.code, "text": stop.text, "cure": stop.cure, **stop.facts}
             print(json.dumps({"error": error}), flush=True)
     except OSError:
         _abandon_stdout()  # nobody reads either stream; the exit code still tells

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from typing import Any
 
 
 class Exit(IntEnum):
@@ -23,11 +25,25 @@ class Exit(IntEnum):
 
 
 class Stop(Exception):
-    """Ends the command: one line on stderr, `text` naming the place and `cure` the way out."""
+    """Ends the command: one line on stderr, `text` naming the place and `cure` the way out.
 
-    def __init__(self, exit_code: Exit, text: str, cure: str = "", code: str | None = None) -> None:
+    `lines` come before it, one each; `facts` stand beside it in the error's JSON.
+    """
+
+    def __init__(
+        self,
+        exit_code: Exit,
+        text: str,
+        cure: str = "",
+        code: str | None = None,
+        *,
+        lines: Sequence[str] = (),
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(text)
         self.exit_code = exit_code
         self.text = text
         self.cure = cure
         self.code = code or exit_code.name.lower()
+        self.lines = tuple(lines)
+        self.facts = dict(facts or {})

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 
 from runtime.cli.exits import Exit, Stop
+from runtime.cli.text import counted, one_line
 from runtime.control.client import NoOwner, OwnerLost, OwnerRefused
 from runtime.errors import BanksmanError
+from runtime.plan import PlanError
 
 _CODES = {
     "refused": Exit.REFUSED,
@@ -20,6 +22,10 @@ _CODES = {
 def as_stop(error: Exception) -> Stop:
     """The line and the exit code for an error that no command answered itself."""
     match error:
+        case ExceptionGroup():
+            return as_stop(_first(error))
+        case PlanError():
+            return _faulty(error)
         case OwnerRefused():
             exit_code = _CODES.get(error.code, Exit.INTERNAL)
             return Stop(exit_code, error.text, error.cure, error.code)
@@ -45,3 +51,25 @@ def as_stop(error: Exception) -> Stop:
         case _:
             text = f"this is a bug of banksman: {type(error).__name__}: {error}"
             return Stop(Exit.INTERNAL, text, "run it again with --debug and report the traceback")
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    """What went wrong first in a group of tasks: ours before others', for it names the cure."""
+    ours = group.subgroup(BanksmanError)
+    error: Exception = group if ours is None else ours
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _faulty(error: PlanError) -> Stop:
+    faults = [one_line(str(fault)) for fault in error.faults]
+    count = counted(len(faults), "fault")
+    return Stop(
+        Exit.USAGE,
+        f"the plan has {count}, so nothing was started" if len(faults) > 1 else faults[0],
+        "mend them and check again with `banksman check`" if len(faults) > 1 else "",
+        "bad_plan",
+        lines=faults if len(faults) > 1 else [],
+        facts={"faults": [fault.as_json() for fault in error.faults]},
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -13,8 +14,9 @@ import click
 from runtime.cli.calling import Call, entity, shared
 from runtime.cli.exits import Exit, Stop
 from runtime.cli.text import clean
-from runtime.view.find import TABLES, Entity
+from runtime.view.find import Entity
 from runtime.view.printed import Printed, attempts, tail
+from runtime.view.standing import standing
 
 _LOOK_S = 0.1  # between two looks at a file that is followed
 _ASK_S = 0.5  # between two looks at the state of its task
@@ -33,7 +35,7 @@ def logs_command(
     """Print the output of a task or a gate: both its streams, as they came."""
     with call.reading() as db:
         found = entity(db, entity_id, "task", "test_gate")
-    files = attempts(call.state_dir, found.id)
+    files = _files(call, found)
     if attempt is not None:
         known = ", ".join(str(f.attempt) for f in files) or "none"
         files = [f for f in files if f.attempt == attempt]
@@ -89,7 +91,7 @@ def _following(call: Call, found: Entity, lines: int | None, only: int | None) -
 def _attempt_after(
     call: Call, found: Entity, shown: int | None, only: int | None
 ) -> Printed | None:
-    files = attempts(call.state_dir, found.id)
+    files = _files(call, found)
     if only is not None:
         files = [f for f in files if f.attempt == only]
     if shown is None:
@@ -111,6 +113,8 @@ def _grown(call: Call, found: Entity, printed: Printed, lines: int | None) -> It
                 over = _ended(call, found) or bool(
                     _attempt_after(call, found, printed.attempt, None)
                 )
+            if os.fstat(file.fileno()).st_size < file.tell():
+                file.seek(0, os.SEEK_END)  # its middle was cut out: go on from its end
             while chunk := file.read(_CHUNK):
                 yield chunk
             if over:
@@ -118,12 +122,18 @@ def _grown(call: Call, found: Entity, printed: Printed, lines: int | None) -> It
             time.sleep(_LOOK_S)
 
 
+def _files(call: Call, found: Entity) -> list[Printed]:
+    with call.reading() as db:
+        entered = standing(db, found.kind, found.id)
+    assert entered is not None, f"{found.id} was found a moment ago"
+    value = entered.value
+    return attempts(call.state_dir, found.id, max(value.get("attempt", 0), value.get("tries", 0)))
+
+
 def _ended(call: Call, found: Entity) -> bool:
     with call.reading() as db:
-        row = db.execute(
-            f"SELECT completed_at FROM {TABLES[found.kind]} WHERE id = ?", (found.id,)
-        ).fetchone()
-    return row is None or row[0] is not None
+        entered = standing(db, found.kind, found.id)
+    return entered is None or entered.completed_at is not None
 
 
 def _say(text: str) -> None:

@@ -71,6 +71,7 @@ class Board:
         self.gates: dict[str, Underway] = {}
         self.gate_counts: dict[str, int] = {}
         self.retries = 0
+        self.seq = 0  # of the last event that it holds
         self.changes = 0  # goes up with everything that a person would see
         self._bad_ends: dict[str, str] = {}
 
@@ -83,9 +84,10 @@ class Board:
         return found
 
     def apply(self, event: dict[str, Any], at: float) -> None:
-        """Takes one committed event; those of other runs are nothing."""
-        if event["context"]["run_id"] != self.run_id:
+        """Takes one committed event; one of another run, or one it holds already, is nothing."""
+        if event["context"]["run_id"] != self.run_id or event["seq"] <= self.seq:
             return
+        self.seq = event["seq"]
         source, target = event["from_state"], event["to_state"]
         if source == target:
             return
@@ -158,8 +160,8 @@ class Board:
             self.gates.pop(id, None)
 
 
-def load(db: sqlite3.Connection, run_id: str) -> tuple[Board, int]:
-    """The run as it is on record, and the seq of the last event that is in it."""
+def load(db: sqlite3.Connection, run_id: str) -> Board:
+    """The run as it is on record."""
     db.execute("BEGIN")  # one snapshot: the rows and the head belong together
     try:
         board = Board(run_id)
@@ -189,6 +191,7 @@ def load(db: sqlite3.Connection, run_id: str) -> tuple[Board, int]:
                 board.gates[gate.id] = Underway(
                     gate.id, gate.state, gate.started_at or gate.created_at
                 )
-        return board, head_seq(db)
+        board.seq = head_seq(db)
+        return board
     finally:
         db.execute("COMMIT")

@@ -21,19 +21,22 @@ class Printed(msgspec.Struct, frozen=True):
     size: int
 
 
-def attempts(state_dir: Path, entity_id: str) -> list[Printed]:
-    """The output files of a task or gate, by attempt."""
-    prefix = entity_id.replace("/", "__") + "."
+def attempts(state_dir: Path, entity_id: str, newest: int) -> list[Printed]:
+    """The output files of a task or gate up to attempt `newest`, by attempt. Looked up by name: a
+    state directory may hold a million of them."""
     found = []
-    try:
-        entries = list(os.scandir(state_dir / "output"))
-    except FileNotFoundError:
-        return []
-    for entry in entries:
-        number = entry.name.removeprefix(prefix).removesuffix(".log")
-        if entry.name.startswith(prefix) and entry.name.endswith(".log") and number.isdecimal():
-            found.append(Printed(int(number), entry.path, entry.stat().st_size))
-    return sorted(found, key=lambda printed: printed.attempt)
+    for number in range(newest + 1):
+        path = output_path(state_dir, entity_id, number)
+        try:
+            found.append(Printed(number, str(path), path.stat().st_size))
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def output_path(state_dir: Path, entity_id: str, attempt: int) -> Path:
+    """Where one attempt's output goes: stdout and stderr as they came, while they come."""
+    return state_dir / "output" / f"{entity_id.replace('/', '__')}.{attempt}.log"
 
 
 def tail(path: Path, lines: int) -> bytes:

@@ -1,0 +1,60 @@
+"""What an owner says first: who it is, where it keeps its state, and what it found there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from runtime.cli.text import counted, length, paint, size
+from runtime.control.engine import Engine
+from runtime.recovery import RecoveryReport
+
+_SPELLED_OUT_MAX = 12
+
+_SURVIVES = {
+    "power": "an acknowledged step survives power loss",
+    "process": "an acknowledged step survives kill -9, not power loss",
+}
+
+
+def titled(version: str, rt: Engine, state_dir: Path) -> Iterator[str]:
+    """Version, durability, database, owner epoch."""
+    yield (
+        f"{paint('banksman', 'bold')} {version}  durability {rt.durability}"
+        f" ({_SURVIVES[rt.durability]})"
+    )
+    database = rt.db_path
+    yield (
+        f"{paint('state', 'dim')}  {state_dir}  ({database.name} {size(database.stat().st_size)},"
+        f" owner epoch {rt.owner_epoch}, pid of the owner in `banksman status`)"
+    )
+
+
+def recovered(report: RecoveryReport) -> Iterator[str]:
+    """Every entity that was found unfinished: spelled out where they are few, else counted."""
+    total = sum(report.totals.values())
+    for note in report.notes:
+        yield f"{paint('note', 'yellow')}   {note}"
+    if not total:
+        return
+    extra = []
+    if report.messages:
+        extra.append(f"{counted(report.messages, 'message')} delivered again")
+    if report.effects:
+        extra.append(f"{counted(report.effects, 'effect')} offered again")
+    found = counted(total, "unfinished entity", "unfinished entities")
+    yield (
+        f"{paint('recovered', 'bold')}  {found} in {length(report.seconds)}"
+        + "".join(f", {text}" for text in extra)
+    )
+    if total <= _SPELLED_OUT_MAX and total == len(report.lines):
+        for line in report.lines:
+            kind, _, entity_id = line.entity.partition(":")
+            yield f"  {kind} {entity_id}  {line.state}: {line.action}"
+        return
+    actions = {
+        f"{line.entity.partition(':')[0]} {line.state}": line.action for line in report.lines
+    }
+    for name, count in report.totals.items():
+        action = actions.get(name)
+        yield f"  {count:>6} {name}" + (f": {action}" if action else "")

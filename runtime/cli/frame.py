@@ -1,0 +1,259 @@
+"""One frame of the live view: what a board shows in so many columns and rows. Pure: the same boards
+and the same instant give the same frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+from rich.text import Text
+
+from runtime.cli.scene import Scene
+from runtime.cli.text import STATE_STYLES, length, one_line
+from runtime.view.board import Board, Line, Underway
+
+_MARKS = {
+    "completed": "✔",
+    "passed": "✔",
+    "skipped": "↷",
+    "cancelled": "∅",
+    "failed": "✖",
+    "running": "●",
+    "validating": "◍",
+    "retrying": "↻",
+    "blocked": "■",
+    "paused": "‖",
+}
+_ASCII_MARKS = {
+    "completed": "+",
+    "passed": "+",
+    "failed": "x",
+    "running": "*",
+    "validating": "*",
+    "retrying": "~",
+    "blocked": "#",
+    "paused": "=",
+}
+# Which workstreams are shown first where not all fit: those that need eyes.
+_URGENCY = ("failed", "blocked", "paused", "running", "validating", "ready", "pending")
+_WAITING_MAX = 4
+
+
+class Style(msgspec.Struct, frozen=True):
+    """What the terminal can show."""
+
+    width: int
+    height: int
+    unicode: bool = True
+
+    def mark(self, state: str) -> str:
+        marks = _MARKS if self.unicode else _ASCII_MARKS
+        return marks.get(state, "·" if self.unicode else ".")
+
+    def bar(self, done: int, bad: int, total: int, cells: int) -> Text:
+        """How much of it is done, and how much ended badly."""
+        full, empty = ("█", "░") if self.unicode else ("#", ".")
+        good_cells = cells * done // total if total else 0
+        bad_cells = min(cells - good_cells, -(-cells * bad // total)) if total else 0
+        rest = cells - good_cells - bad_cells
+        return Text.assemble(
+            (full * good_cells, "green"), (full * bad_cells, "red"), (empty * rest, "dim")
+        )
+
+
+class Heights:
+    """How many rows each section has had: it never gives one back, so that nothing jumps."""
+
+    def __init__(self) -> None:
+        self._most: dict[str, int] = {}
+
+    def keep(self, section: str, rows: int, bound: int) -> int:
+        most = min(bound, max(rows, self._most.get(section, 0)))
+        self._most[section] = most
+        return most
+
+
+def frame(
+    scene: Scene, style: Style, heights: Heights, now: float, printed: Callable[[Underway], str]
+) -> list[Text]:
+    """At most `style.height` rows of at most `style.width` columns. `printed` gives the last line
+    that a task has printed."""
+    boards = list(scene.boards.values())
+    rows: list[Text] = []
+    footer = [Text(), _footer(scene)]
+    left = style.height - len(footer) - len(boards)
+    tasks = [t for b in boards for t in b.tasks.values() if t.state != "retrying"]
+    working = tasks + [g for b in boards for g in b.gates.values()]
+    waiting = [text for b in boards for text in _waiting(b, now)]
+    for_waiting = min(_WAITING_MAX, max(1, left // 4))
+    wait_rows = heights.keep("waiting", len(waiting), for_waiting)
+    left -= wait_rows + (1 if wait_rows else 0)
+    lines = sum(len(b.lines) for b in boards)
+    for_work = max(1, left - min(lines, max(2, left // 2)) - 2)
+    work_rows = heights.keep("working", len(working), for_work)
+    left -= work_rows + (1 if work_rows else 0)
+    per_board = max(1, left // max(1, len(boards)))
+    for board in boards:
+        rows.append(_head(board, style, now))
+        rows += _lines(board, style, per_board, now)
+    if work_rows:
+        rows.append(Text())
+        rows += _padded(_working(working, style, work_rows, now, printed), work_rows)
+    if wait_rows:
+        rows.append(Text())
+        rows += _padded(waiting[:wait_rows], wait_rows)
+    rows += footer
+    for row in rows:
+        row.truncate(style.width, overflow="ellipsis" if style.unicode else "crop")
+        row.no_wrap = True
+    return rows[: style.height]
+
+
+def _padded(rows: list[Text], height: int) -> list[Text]:
+    return rows + [Text()] * (height - len(rows))
+
+
+def _head(board: Board, style: Style, now: float) -> Text:
+    counts = board.totals()
+    total = sum(counts.values())
+    done, bad = counts.get("completed", 0), counts.get("failed", 0)
+    took = length((board.ended or now) - board.began) if board.began else ""
+    cells = max(8, min(40, style.width - 60))
+    numbers = [f"{done}/{total}"]
+    numbers += [
+        f"{counts[name]} {name}" for name in ("running", "retrying", "failed") if counts.get(name)
+    ]
+    return Text.assemble(
+        (board.run_id, "bold"),
+        "  ",
+        (board.state, _style(board.state)),
+        f"  {took}  ",
+        style.bar(done, bad, total, cells),
+        "  " + ", ".join(numbers),
+    )
+
+
+def _lines(board: Board, style: Style, rows: int, now: float) -> list[Text]:
+    lines = list(board.lines.values())
+    shown = lines
+    if len(lines) > rows:
+        urgent = sorted(lines, key=_urgency)[: max(0, rows - 1)]
+        chosen = {line.id for line in urgent}
+        shown = [line for line in lines if line.id in chosen]
+    name = max((len(line.name) for line in shown), default=0)
+    name = min(name, max(12, style.width // 4))
+    found = [_line(line, style, name, now) for line in shown]
+    if len(lines) > len(shown):
+        rest: dict[str, int] = {}
+        for line in lines:
+            if line not in shown:
+                rest[line.state] = rest.get(line.state, 0) + 1
+        states = ", ".join(f"{n} {state}" for state, n in rest.items())
+        found.append(Text(f"  and {len(lines) - len(shown)} more: {states}", "dim"))
+    return found
+
+
+def _urgency(line: Line) -> int:
+    return _URGENCY.index(line.state) if line.state in _URGENCY else len(_URGENCY)
+
+
+def _line(line: Line, style: Style, name: int, now: float) -> Text:
+    done = line.counts.get("completed", 0)
+    bad = line.counts.get("failed", 0)
+    took = length((line.ended or now) - line.began) if line.began else ""
+    details = [
+        f"{line.counts[state]} {state}"
+        for state in ("running", "validating", "retrying", "queued", "blocked", "failed")
+        if line.counts.get(state)
+    ]
+    if line.reason and line.state not in ("running", "completed"):
+        details = [one_line(line.reason)]
+    colour = _style(line.state)
+    return Text.assemble(
+        "  ",
+        (style.mark(line.state), colour),
+        f" {_fitted(line.name, name)}  ",
+        (f"{line.state:<10}", colour),
+        "  ",
+        style.bar(done, bad, line.total, 10),
+        f"  {done:>4}/{line.total:<4} {took:>6}  ",
+        (", ".join(details), "dim"),
+    )
+
+
+def _working(
+    working: list[Underway],
+    style: Style,
+    rows: int,
+    now: float,
+    printed: Callable[[Underway], str],
+) -> list[Text]:
+    # The longest first: a row stays where it is until one above it ends.
+    working = sorted(working, key=lambda each: (each.since, each.id))
+    shown = working if len(working) <= rows else working[: rows - 1]
+    names = [_short(each) for each in shown]
+    name = min(max(map(len, names), default=0), max(16, style.width * 2 // 5))
+    found = []
+    for each, short in zip(shown, names, strict=True):
+        attempt = f" #{each.attempt}" if each.attempt > 1 else ""
+        row = Text.assemble(
+            "  ",
+            (style.mark(each.state), _style(each.state)),
+            f" {_fitted(short, name)}  {length(now - each.since):>6}{attempt:<3}  ",
+        )
+        if each.worker and style.width >= 100:
+            row.append(f"{_slot(each.worker):<10}  ")
+        row.append(one_line(printed(each)), "dim")
+        found.append(row)
+    if len(working) > len(shown):
+        found.append(Text(f"  and {len(working) - len(shown)} more at work", "dim"))
+    return found
+
+
+def _waiting(board: Board, now: float) -> Iterator[Text]:
+    if board.state == "paused":
+        why = f": {one_line(board.reason)}" if board.reason else ""
+        yield Text(f"  paused{why}; `banksman resume {board.run_id}` lets it go on", "yellow")
+    retrying = [t for t in board.tasks.values() if t.state == "retrying"]
+    for task in retrying[:2]:
+        why = f": {one_line(task.reason)}" if task.reason else ""
+        yield Text(f"  {_short(task)} tries again after a pause{why}", "yellow")
+    counts = board.totals()
+    parts = []
+    if len(retrying) > 2:
+        parts.append(f"{len(retrying) - 2} more between two attempts")
+    if counts.get("queued"):
+        parts.append(f"{counts['queued']} ready, waiting for a slot")
+    if counts.get("pending"):
+        parts.append(f"{counts['pending']} waiting for what they depend on")
+    if counts.get("blocked"):
+        parts.append(f"{counts['blocked']} blocked")
+    if parts:
+        yield Text("  " + ", ".join(parts), "dim")
+
+
+def _footer(scene: Scene) -> Text:
+    if scene.notice:
+        return Text(scene.notice, "yellow")
+    return Text(
+        "Ctrl-C drains, twice kills; a second terminal has banksman status, why, logs -f", "dim"
+    )
+
+
+def _short(each: Underway) -> str:
+    return each.id.partition("/")[2]
+
+
+def _slot(worker: str) -> str:
+    return worker.rpartition("worker:")[2]
+
+
+def _fitted(text: str, width: int) -> str:
+    """The text in exactly so many columns; its end tells more than its beginning."""
+    if len(text) <= width:
+        return text.ljust(width)
+    return "~" + text[-(width - 1) :]
+
+
+def _style(state: str) -> str:
+    return STATE_STYLES.get(state, "")

@@ -1,0 +1,152 @@
+"""The last words of a run: what became of it, where its record lies, what to type next."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from runtime.cli.calling import Call
+from runtime.cli.exits import Exit
+from runtime.cli.explaining import why_lines
+from runtime.cli.foreground import Outcome
+from runtime.cli.place import connected
+from runtime.cli.reporting import report_lines
+from runtime.cli.text import clean, paint
+from runtime.view.printed import output_path, tail
+from runtime.view.report import Report, report, root_failure
+from runtime.view.rows import TaskRow
+from runtime.view.standing import standing
+from runtime.view.why import why
+
+_TAIL_LINES = 20
+_EXITS = {"completed": Exit.OK, "failed": Exit.FAILED, "cancelled": Exit.CANCELLED}
+# Of several runs the worst is told, the one that wants a person before one that was given up.
+_WORST = (Exit.FAILED, Exit.WAITS, Exit.CANCELLED, Exit.OK)
+
+
+def exit_of(outcome: Outcome) -> Exit:
+    """The exit code of a command that carried these runs."""
+    if outcome.interrupted:
+        return Exit.INTERRUPTED
+    found = {_EXITS[state] for state in outcome.states.values() if state}
+    if outcome.waiting:
+        found.add(Exit.WAITS)
+    return next((code for code in _WORST if code in found), Exit.OK)
+
+
+def conclude(call: Call, state_dir: Path, outcome: Outcome) -> Exit:
+    """Shows the end of every run that was carried. Returns the exit code."""
+    code = exit_of(outcome)
+    with closing(connected(state_dir)) as db:
+        if call.as_json:
+            call.emit(_as_json(db, state_dir, outcome, code))
+            return code
+        for run_id in outcome.states:
+            for line in _run_lines(db, state_dir, run_id, run_id in outcome.waiting):
+                print(line)
+        if not outcome.states:
+            print("nothing is unfinished here")
+        for line in _ending(db, state_dir, outcome):
+            print(line)
+    return code
+
+
+def _run_lines(
+    db: sqlite3.Connection, state_dir: Path, run_id: str, waiting: bool
+) -> Iterator[str]:
+    now = time.time()
+    found = report(db, run_id, now)
+    yield ""
+    yield from report_lines(found)
+    if waiting:
+        yield ""
+        yield from why_lines(why(db, "run", run_id, now), now)
+    elif found.run.state == "failed":
+        yield from _failure(db, state_dir, found)
+
+
+def _failure(db: sqlite3.Connection, state_dir: Path, found: Report) -> Iterator[str]:
+    task = root_failure(db, found.run.id)
+    if task is None:
+        return
+    text = _last_output(db, state_dir, task)
+    yield ""
+    yield f"{paint('failed', 'red')}  {task.id}" + (f"  ({task.reason})" if task.reason else "")
+    if text:
+        yield paint(f"its last {_TAIL_LINES} lines of output", "dim")
+        yield from (f"  {line}" for line in clean(text).splitlines())
+    else:
+        yield paint("it printed nothing", "dim")
+    yield ""
+    yield f"next: banksman logs {task.id}"
+
+
+def _last_output(db: sqlite3.Connection, state_dir: Path, task: TaskRow) -> str:
+    entered = standing(db, "task", task.id)
+    attempt = entered.value.get("attempt", 1) if entered is not None else 1
+    try:
+        data = tail(output_path(state_dir, task.id, attempt), _TAIL_LINES)
+    except OSError:
+        return ""
+    return data.decode(errors="replace").rstrip()
+
+
+def _ending(db: sqlite3.Connection, state_dir: Path, outcome: Outcome) -> Iterator[str]:
+    yield ""
+    for name, says in _files(state_dir).items():
+        yield f"{paint(name.ljust(8), 'dim')} {says}"
+    run = next(iter(outcome.states), "RUN")
+    look = f"banksman report {run}; banksman history {run}; banksman verify"
+    yield f"{paint('look'.ljust(8), 'dim')} {look}"
+    others = db.execute("SELECT count(*) FROM runs WHERE completed_at IS NULL").fetchone()[0]
+    if outcome.interrupted:
+        yield "interrupted; `banksman resume" + _at(state_dir) + "` goes on where it stopped"
+    elif others:
+        yield f"{others} unfinished here; `banksman resume{_at(state_dir)}` goes on"
+
+
+def _at(state_dir: Path) -> str:
+    from runtime.cli.place import nearest  # noqa: PLC0415 - only to shorten a hint
+
+    return "" if nearest(Path.cwd()) == state_dir else f" --state-dir {state_dir}"
+
+
+def _files(state_dir: Path) -> dict[str, str]:
+    return {
+        "database": str(state_dir / "banksman.db"),
+        "events": str(state_dir / "transitions.jsonl"),
+        "output": str(state_dir / "output"),
+    }
+
+
+def _as_json(
+    db: sqlite3.Connection, state_dir: Path, outcome: Outcome, code: Exit
+) -> dict[str, Any]:
+    now = time.time()
+    runs = []
+    for run_id, state in outcome.states.items():
+        found = report(db, run_id, now)
+        task = root_failure(db, run_id) if state == "failed" else None
+        runs.append(
+            {
+                "run_id": run_id,
+                "state": found.run.state,
+                "report": msgspec.to_builtins(found),
+                "failed_task": task,
+                "output_tail": _last_output(db, state_dir, task) if task is not None else None,
+                "why": why(db, "run", run_id, now) if run_id in outcome.waiting else None,
+            }
+        )
+    return {
+        "exit": int(code),
+        "interrupted": outcome.interrupted,
+        "state_dir": str(state_dir),
+        "files": _files(state_dir),
+        "runs": runs,
+    }
