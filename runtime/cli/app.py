@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from runtime.cli.exits import Exit, Stop
+from runtime.version import VERSION
 
 # section -> command -> (module, what the list of commands says)
 _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
@@ -87,7 +88,7 @@ class _Lazy(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Every command takes --json and --state-dir DIR, and works from a second terminal.",
 )
-@click.version_option(package_name="banksman", message="banksman %(version)s")
+@click.version_option(VERSION, message="banksman %(version)s")
 def banksman() -> None:
     """Gated lines of work on your own machine: run them, watch them, prove what happened."""
 

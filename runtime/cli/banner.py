@@ -8,6 +8,7 @@ from pathlib import Path
 from runtime.cli.text import counted, length, paint, size
 from runtime.control.engine import Engine
 from runtime.recovery import RecoveryReport
+from runtime.version import VERSION
 
 _SPELLED_OUT_MAX = 12
 
@@ -17,10 +18,10 @@ _SURVIVES = {
 }
 
 
-def titled(version: str, rt: Engine, state_dir: Path) -> Iterator[str]:
+def titled(rt: Engine, state_dir: Path) -> Iterator[str]:
     """Version, durability, database, owner epoch."""
     yield (
-        f"{paint('banksman', 'bold')} {version}  durability {rt.durability}"
+        f"{paint('banksman', 'bold')} {VERSION}  durability {rt.durability}"
         f" ({_SURVIVES[rt.durability]})"
     )
     database = rt.db_path

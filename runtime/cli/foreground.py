@@ -8,7 +8,6 @@ Invariants:
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -26,7 +25,6 @@ from runtime.cli.place import connected
 from runtime.cli.scene import Scene, Screen, some
 from runtime.control.engine import Engine
 from runtime.control.gapless import gapless
-from runtime.control.server import Owner, serving
 from runtime.limits import RUN_DRAIN_S_MAX
 from runtime.opening import open_runtime
 from runtime.view.board import Board, load
@@ -43,7 +41,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     state_dir: Path
     command: str
     durability: str
-    version: str
     operator: str
     plan: Plan | None = None
     resume: tuple[str, ...] = ()
@@ -115,20 +112,10 @@ class _Carrying:
         async with open_runtime(
             order.state_dir, durability=order.durability, command=order.command
         ) as rt:
-            owner = Owner(
-                pid=os.getpid(),
-                role="run",
-                command=order.command,
-                since=time.time(),
-                version=order.version,
-                epoch=rt.owner_epoch,
-                durability=rt.durability,
-            )
-            self.screen.say(*titled(order.version, rt, order.state_dir), *recovered(rt.recovery))
-            async with serving(rt, order.state_dir, owner):
-                since = await self._cast(rt)
-                self.screen.open(self.scene)
-                return await self._perform(rt, since)
+            self.screen.say(*titled(rt, order.state_dir), *recovered(rt.recovery))
+            since = await self._cast(rt)
+            self.screen.open(self.scene)
+            return await self._perform(rt, since)
 
     async def _cast(self, rt: Engine) -> int:
         """Puts the runs that are carried on their boards. Returns the seq to move them on from."""

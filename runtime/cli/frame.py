@@ -3,14 +3,16 @@ and the same instant give the same frame."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import msgspec
 from rich.text import Text
 
 from runtime.cli.scene import Scene
-from runtime.cli.text import STATE_STYLES, length, one_line
+from runtime.cli.text import STATE_STYLES, one_line
 from runtime.view.board import Board, Line, Underway
+from runtime.view.told import whole_length
 
 _MARKS = {
     "completed": "✔",
@@ -37,6 +39,8 @@ _ASCII_MARKS = {
 # Which workstreams are shown first where not all fit: those that need eyes.
 _URGENCY = ("failed", "blocked", "paused", "running", "validating", "ready", "pending")
 _WAITING_MAX = 4
+# Colours of a tool's own; what else it may send is made visible by `one_line`.
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 class Style(msgspec.Struct, frozen=True):
@@ -117,20 +121,19 @@ def _head(board: Board, style: Style, now: float) -> Text:
     counts = board.totals()
     total = sum(counts.values())
     done, bad = counts.get("completed", 0), counts.get("failed", 0)
-    took = length((board.ended or now) - board.began) if board.began else ""
-    cells = max(8, min(40, style.width - 60))
     numbers = [f"{done}/{total}"]
     numbers += [
         f"{counts[name]} {name}" for name in ("running", "retrying", "failed") if counts.get(name)
     ]
-    return Text.assemble(
+    head = Text.assemble(
         (board.run_id, "bold"),
         "  ",
         (board.state, _style(board.state)),
-        f"  {took}  ",
-        style.bar(done, bad, total, cells),
-        "  " + ", ".join(numbers),
+        f"  {_took(board.began, board.ended, now)}  ",
     )
+    tail = "  " + ", ".join(numbers)
+    cells = max(5, min(40, style.width - head.cell_len - len(tail)))
+    return head + style.bar(done, bad, total, cells) + Text(tail)
 
 
 def _lines(board: Board, style: Style, rows: int, now: float) -> list[Text]:
@@ -160,7 +163,7 @@ def _urgency(line: Line) -> int:
 def _line(line: Line, style: Style, name: int, now: float) -> Text:
     done = line.counts.get("completed", 0)
     bad = line.counts.get("failed", 0)
-    took = length((line.ended or now) - line.began) if line.began else ""
+    took = _took(line.began, line.ended, now)
     details = [
         f"{line.counts[state]} {state}"
         for state in ("running", "validating", "retrying", "queued", "blocked", "failed")
@@ -175,7 +178,7 @@ def _line(line: Line, style: Style, name: int, now: float) -> Text:
         f" {_fitted(line.name, name)}  ",
         (f"{line.state:<10}", colour),
         "  ",
-        style.bar(done, bad, line.total, 10),
+        style.bar(done, bad, line.total, 10 if style.width >= 100 else 6),
         f"  {done:>4}/{line.total:<4} {took:>6}  ",
         (", ".join(details), "dim"),
     )
@@ -199,11 +202,11 @@ def _working(
         row = Text.assemble(
             "  ",
             (style.mark(each.state), _style(each.state)),
-            f" {_fitted(short, name)}  {length(now - each.since):>6}{attempt:<3}  ",
+            f" {_fitted(short, name)}  {_took(each.since, None, now):>6}{attempt:<3}  ",
         )
         if each.worker and style.width >= 100:
             row.append(f"{_slot(each.worker):<10}  ")
-        row.append(one_line(printed(each)), "dim")
+        row.append(one_line(_ESCAPES.sub("", printed(each))), "dim")
         found.append(row)
     if len(working) > len(shown):
         found.append(Text(f"  and {len(working) - len(shown)} more at work", "dim"))
@@ -238,6 +241,10 @@ def _footer(scene: Scene) -> Text:
     return Text(
         "Ctrl-C drains, twice kills; a second terminal has banksman status, why, logs -f", "dim"
     )
+
+
+def _took(began: float | None, ended: float | None, now: float) -> str:
+    return "" if began is None else whole_length(int(max(0.0, (ended or now) - began)))
 
 
 def _short(each: Underway) -> str:

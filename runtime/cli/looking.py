@@ -12,6 +12,8 @@ import click
 from runtime.cli.calling import Call, entity, shared
 from runtime.cli.text import columns, counted, instant, length, paint, state
 from runtime.control.client import Client, NoOwner, OwnerLost
+from runtime.store.layout import Layout
+from runtime.store.lock import holder, is_owned
 from runtime.view import rows
 from runtime.view.rows import Counts, GateRow, RunRow, TaskRow, WorkerRow, WorkstreamRow
 
@@ -108,9 +110,13 @@ def owner_of(state_dir: Path) -> dict[str, Any] | None:
             told: dict[str, Any] = client.ask("hello")
             return told
     except NoOwner:
-        return None
+        # One that has just begun, or ends just now, holds the lock without a socket.
+        layout = Layout(state_dir)
+        if not is_owned(layout):
+            return None
+        return {"role": "silent", "why": "has no control socket", **holder(layout.lock)}
     except OwnerLost as lost:
-        return {"pid": None, "role": "unknown", "command": lost.why}
+        return {"role": "silent", "why": lost.why, **holder(Layout(state_dir).lock)}
 
 
 def progress(counts: Counts) -> str:
@@ -146,8 +152,8 @@ def _owner_line(owner: dict[str, Any] | None, unfinished: bool) -> str:
         return "nobody" + (
             "; `banksman resume` goes on with what is unfinished" if unfinished else ""
         )
-    if owner["pid"] is None:
-        return f"does not answer: it {owner['command']}"
+    if owner["role"] == "silent":
+        return f"pid {owner.get('pid', '?')} ({owner.get('command', '?')}) {owner['why']}"
     return (
         f"pid {owner['pid']} ({owner['command']}), epoch {owner['epoch']},"
         f" durability {owner['durability']}, since {instant(owner['since'])}"

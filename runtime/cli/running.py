@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +122,6 @@ def _carry(
         state_dir=state_dir,
         command=command,
         durability=durability,
-        version=version("banksman"),
         waits=waits,
         **what,
     )
@@ -151,11 +149,9 @@ def _screen(call: Call, state_dir: Path, *, live: bool) -> Screen:
 
 
 def _held(state_dir: Path, owner: dict[str, Any], cure: str = "") -> Stop:
-    if owner["pid"] is None:
-        text = f"the owner of {state_dir} does not answer: it {owner['command']}"
-        return Stop(Exit.UNUSABLE, text, "end it, or use another --state-dir", "held")
-    text = (
-        f"{state_dir} is held by pid {owner['pid']} since {instant(owner['since'])}"
-        f" ({owner['command']})"
-    )
+    since = owner.get("since")
+    when = instant(since) if isinstance(since, float) else since
+    text = f"{state_dir} is held by pid {owner.get('pid')} since {when} ({owner.get('command')})"
+    if owner["role"] == "silent":
+        text += f", which {owner['why']}"
     return Stop(Exit.UNUSABLE, text, cure or "let it end, or use another --state-dir", "held")

@@ -18,6 +18,7 @@ from runtime.cli.foreground import Outcome
 from runtime.cli.place import connected
 from runtime.cli.reporting import report_lines
 from runtime.cli.text import clean, paint
+from runtime.store.layout import Layout, discover
 from runtime.view.printed import output_path, tail
 from runtime.view.report import Report, report, root_failure
 from runtime.view.rows import TaskRow
@@ -112,16 +113,17 @@ def _ending(db: sqlite3.Connection, state_dir: Path, outcome: Outcome) -> Iterat
 
 
 def _at(state_dir: Path) -> str:
-    from runtime.cli.place import nearest  # noqa: PLC0415 - only to shorten a hint
-
-    return "" if nearest(Path.cwd()) == state_dir else f" --state-dir {state_dir}"
+    # Only what the next command would not find by itself has to be typed.
+    found = discover(Path.cwd() / "plan")
+    return "" if found == state_dir else f" --state-dir {state_dir}"
 
 
 def _files(state_dir: Path) -> dict[str, str]:
+    layout = Layout(state_dir)
     return {
-        "database": str(state_dir / "banksman.db"),
-        "events": str(state_dir / "transitions.jsonl"),
-        "output": str(state_dir / "output"),
+        "database": str(layout.db),
+        "events": str(layout.jsonl),
+        "output": str(layout.output),
     }
 
 

@@ -68,6 +68,9 @@ class Engine(Protocol):
         included; None: from now) on without a gap. A subscriber that falls behind is ended with
         `Lagged`, and may begin again from its `seq`: it never makes the kernel wait or grow."""
 
+    async def wait_ended(self, ref: str) -> str:
+        """The terminal state of the actor "<kind>:<id>", once it is durable."""
+
     def unfinished_runs(self) -> list[str]:
         """The ids of all runs that are not terminal."""
 

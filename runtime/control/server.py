@@ -36,8 +36,7 @@ from runtime.limits import (
     CONTROL_SEND_S_MAX,
 )
 from runtime.log import Log
-
-LOG_NAME = "banksman.log"
+from runtime.store.layout import Layout
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -68,7 +67,7 @@ async def serving(engine: Engine, state_dir: Path, owner: Owner) -> AsyncIterato
     Raises OSError where the socket cannot be made there.
     """
     bound = _bind(state_dir)
-    log = Log(state_dir / LOG_NAME)
+    log = Log(Layout(state_dir).log)
     try:
         async with (
             await anyio.abc.SocketListener.from_socket(bound) as listener,

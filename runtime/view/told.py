@@ -10,7 +10,11 @@ def length(seconds: float | None) -> str:
     seconds = max(0.0, seconds)
     if seconds < 9.95:
         return f"{seconds:.2f}s" if seconds < 1 else f"{seconds:.1f}s"
-    whole = round(seconds)
+    return whole_length(round(seconds))
+
+
+def whole_length(whole: int) -> str:
+    """The same of whole seconds: 7s."""
     if whole < 60:
         return f"{whole}s"
     if whole < 3_600:
