@@ -65,12 +65,11 @@ __all__ = ["CHART", "EDGES", "Inbox", "Patch", "State", "create", "decide"]
 
 _TEXT_CHARS_MAX = 200  # of an answer that nobody understands
 
-Event = (
-    Begin | TimerFired | Recovered | Performed | GatesMade | GateVerdict | pm.Apply | pm.BaseMoved
-)
+Event = Begin | TimerFired | Recovered | Performed | GatesMade | GateVerdict
+Queued = pm.Apply | pm.BaseMoved
 Ender = pm.Supersede | Cancel | pm.DropPatch
 Verb = Pause | Resume | Unblock | pm.ApprovePatch | pm.RejectPatch | pm.Revalidate | pm.Rollback
-Inbox = Event | Ender | Verb
+Inbox = Event | Queued | Ender | Verb
 
 
 def decide(patch: Patch, message: Inbox, now: float) -> Decision[Patch]:
@@ -436,7 +435,7 @@ def _finish(t: PatchTurn, ending: Ending) -> None:
         t.move(State.PENDING, "validation_interrupted", reason=why)
     elif state in {State.APPLIED, State.VERIFIED}:
         t.restage(why)
-    t.move(ending.target, ending.trigger, reason=why, operator=by)
+    t.move(ending.target, ending.trigger, reason=why, operator=by, holds=())
 
 
 # --- the operator's hand --------------------------------------------------------------------------
