@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from runtime.store.audit import SELECT, line_of
 from runtime.view.filters import EventFilter
 from runtime.view.find import TABLES
 
@@ -25,7 +25,7 @@ def events(
     phases = dict(db.execute("SELECT id, phase FROM runs WHERE phase IS NOT NULL").fetchall())
     while True:
         page = db.execute(
-            f"SELECT * FROM state_transitions WHERE seq > ? AND {condition} ORDER BY seq LIMIT ?",
+            f"{SELECT} WHERE seq > ? AND {condition} ORDER BY seq LIMIT ?",
             [after, *values, _PAGE],
         ).fetchall()
         for row in page:
@@ -44,7 +44,7 @@ def history(db: sqlite3.Connection, kind: str, entity_id: str) -> list[dict[str,
         "  SELECT max(seq) FROM state_transitions WHERE seq = :head"
         "  UNION ALL SELECT t.entity_prev FROM state_transitions t JOIN own USING (seq)"
         "  WHERE t.entity_prev IS NOT NULL)"
-        " SELECT t.* FROM state_transitions t JOIN own USING (seq) ORDER BY seq",
+        f" {SELECT} JOIN own ON own.seq = a.seq ORDER BY a.seq",
         {"head": _head_of(db, kind, entity_id)},
     )
     return [canonical(row, phases) for row in rows]
@@ -58,36 +58,8 @@ def head_seq(db: sqlite3.Connection) -> int:
 
 def canonical(row: sqlite3.Row, phases: dict[str, str]) -> dict[str, Any]:
     """A row of the audit in the shape that JSONL, the API and Python share."""
-    run_id = row["run_id"]
-    return {
-        "event_id": row["event_id"],
-        "timestamp": datetime.fromtimestamp(row["transitioned_at"], UTC).isoformat(
-            timespec="microseconds"
-        ),
-        "event_type": row["event_type"],
-        "severity": row["severity"],
-        "entity_type": row["entity_type"],
-        "entity_id": row["entity_id"],
-        "from_state": row["from_state"],
-        "to_state": row["to_state"],
-        "trigger": row["trigger"],
-        "reason": row["reason"],
-        "metadata": msgspec.json.decode(row["metadata"] or "{}"),
-        "operator": row["operator"],
-        "context": {
-            "run_id": run_id,
-            "workstream_id": _workstream_of(row["entity_type"], row["entity_id"]),
-            "phase_id": phases.get(run_id) if run_id else None,
-        },
-        "seq": row["seq"],
-        "hash": row["hash"],
-    }
-
-
-def _workstream_of(kind: str, entity_id: str) -> str | None:
-    if kind == "workstream":
-        return entity_id
-    return entity_id.rpartition("/")[0] if kind == "task" else None
+    event: dict[str, Any] = msgspec.json.decode(line_of(row, phases.get(row["run_id"])))
+    return event
 
 
 def _start_of_newest(db: sqlite3.Connection, condition: str, values: list[Any], newest: int) -> int:

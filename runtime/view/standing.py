@@ -32,6 +32,21 @@ class Standing(msgspec.Struct, frozen=True):
         """Whether what waits for it may go on: it succeeded, or counts as done."""
         return self.state in ("completed", "passed") or bool(self.value.get("as_done"))
 
+    @property
+    def causes(self) -> list[tuple[str, str]]:
+        """What keeps it from going on by itself: the source's address, and the root cause."""
+        return [(cause[0], cause[-1]) for waits in self._waits for cause in waits.get("causes", ())]
+
+    @property
+    def waived(self) -> set[str]:
+        """The addresses that it no longer waits for, by an operator's word."""
+        return {source for waits in self._waits for source in waits.get("waived", ())}
+
+    @property
+    def _waits(self) -> list[dict[str, Any]]:
+        parts = (self.value.get("after"), self.value.get("gates"), self.value)
+        return [part for part in parts if isinstance(part, dict)]
+
 
 class Hand(msgspec.Struct, frozen=True):
     """Who did something to an entity, and why they said."""

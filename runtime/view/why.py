@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
 
 import msgspec
 
@@ -89,7 +88,7 @@ def _workstream(db: sqlite3.Connection, stream: Standing, now: float) -> Explana
     value = stream.value
     if stream.completed_at is not None:
         said = Explanation(f"it has ended: {stream.state}")
-        for source, root in value.get("causes", ()):
+        for source, root in stream.causes:
             said.because(_rooted(source, root))
         for row in _of_workstream(db, stream.id, ("failed",)):
             said.because(f"task {row['id']} failed", row["reason"], row["id"])
@@ -105,8 +104,8 @@ def _workstream(db: sqlite3.Connection, stream: Standing, now: float) -> Explana
     if ending := value.get("ending"):
         said.because(f"it is ending ({ending}): what still runs is being ended first")
     if stream.state in ("pending", "blocked"):
-        _wait_for(db, said, stream.spec.get("sources", ()), value.get("waived", ()), now)
-        for source, root in value.get("causes", ()):
+        _wait_for(db, said, stream, now)
+        for source, root in stream.causes:
             said.because(_rooted(source, root))
             said.move(f"banksman unblock {stream.id}", "waives what blocks it")
     for address in value.get("judges", ()):
@@ -185,18 +184,11 @@ _WORKER = {
 }
 
 
-def _wait_for(
-    db: sqlite3.Connection,
-    said: Explanation,
-    sources: Iterable[str],
-    waived: Iterable[str],
-    now: float,
-) -> None:
-    for address in sources:
+def _wait_for(db: sqlite3.Connection, said: Explanation, found: Standing, now: float) -> None:
+    for address in found.spec.get("sources", ()):
         source = at_address(db, address)
-        if source is None or source.done or address in waived or source.id in waived:
-            continue
-        why_task.dependency(said, source, now)
+        if source is not None and not source.done and address not in found.waived:
+            why_task.dependency(said, source, now)
 
 
 def _rooted(source: str, root: str) -> str:

@@ -60,7 +60,7 @@ def _ended(db: sqlite3.Connection, task: Standing) -> Explanation:
         said.because(task.reason)
     if task.row["exit_code"] is not None and task.state == "failed":
         said.because(f"its last exit code is {task.row['exit_code']}")
-    for source, root in task.value.get("causes", ()):
+    for source, root in task.causes:
         said.because(f"{source.replace(':', ' ', 1)}: {root}")
     if who := hand(db, task, "cancel"):
         said.because(f"cancelled by {who.operator}", who.reason)
@@ -92,14 +92,13 @@ def _pending(db: sqlite3.Connection, said: Explanation, task: Standing, now: flo
     if stream is not None and stream.state in ("pending", "blocked"):
         said.because(f"its workstream is {stream.state}", stream.reason, stream.id)
         said.move(f"banksman why {stream.id}", "looks one step deeper")
-    waived = task.value.get("waived", ())
     for address in task.spec.get("sources", ()):
         source = at_address(db, address)
-        if source is None or source.done or address in waived or source.id in waived:
-            continue
-        dependency(said, source, now)
+        if source is not None and not source.done and address not in task.waived:
+            dependency(said, source, now)
     for address in task.spec.get("gates", ()):
-        gate_cause(db, said, address, now)
+        if address not in task.waived:
+            gate_cause(db, said, address, now)
 
 
 def dependency(said: Explanation, source: Standing, now: float) -> None:
@@ -118,7 +117,7 @@ def gate_cause(db: sqlite3.Connection, said: Explanation, address: str, now: flo
 
 
 def _blocked(said: Explanation, task: Standing) -> None:
-    for source, root in task.value.get("causes", ()):
+    for source, root in task.causes:
         kind, _, entity_id = source.partition(":")
         said.because(f"{kind.replace('_', ' ')} {entity_id}: {root}", None, entity_id)
         if kind == "task":
