@@ -1,6 +1,7 @@
 """The durable store: one SQLite database, one writer, one audit chain, one derived JSONL file."""
 
-from runtime.store.book import Book, Event, Head
+from runtime.store.audit import Head
+from runtime.store.book import Book
 from runtime.store.errors import (
     CommitUnknown,
     ConstraintFailed,
@@ -13,8 +14,9 @@ from runtime.store.errors import (
     StoreFull,
     TryAgain,
 )
+from runtime.store.opening import Opened
 from runtime.store.rows import Batch, Change, Stored
-from runtime.store.store import Opened, Store
+from runtime.store.store import Store
 
 __all__ = [
     "Batch",
@@ -23,7 +25,6 @@ __all__ = [
     "CommitUnknown",
     "ConstraintFailed",
     "Damaged",
-    "Event",
     "Head",
     "Opened",
     "OwnerBusy",

@@ -8,6 +8,8 @@ import msgspec
 
 if TYPE_CHECKING:
     from runtime.kinds import Kind
+    from runtime.store.audit import Head
+    from runtime.store.sql import Statement
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -70,6 +72,7 @@ class Batch:
         "messages_new",
         "outbox_gone",
         "outbox_new",
+        "rows",
         "watches_gone",
         "watches_new",
     )
@@ -90,3 +93,7 @@ class Batch:
         """True: this commit is synced to the disk under either durability."""
         self.lines: list[bytes] = []
         """The canonical events of the batch, one JSON line each, from `Store.commit` on."""
+        # What `Store.commit` makes of it, once: it is written as it stands if it is tried again.
+        self.audit: list[Any] = []
+        self.rows: list[tuple[Statement, list[Any]]] = []
+        self.head: Head | None = None

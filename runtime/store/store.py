@@ -9,31 +9,51 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import aiosqlite
+import anyio
 import msgspec
 
-from runtime.store.book import Book, Head
+from runtime.kinds import KINDS
+from runtime.store import commit, loading, opening
+from runtime.store.book import Book
+from runtime.store.connection import connect, meaning, run, synchronous
+from runtime.store.errors import (
+    CommitUnknown,
+    ConstraintFailed,
+    OwnerLost,
+    StateDirUnusable,
+    StoreError,
+    TryAgain,
+)
+from runtime.store.layout import Layout, make
+from runtime.store.lock import OwnerLock, acquire
+from runtime.store.migrate import transaction
 
 if TYPE_CHECKING:
     from runtime.clock import Clock
     from runtime.kinds import Kind
+    from runtime.store.audit import Head
+    from runtime.store.journal import Journal
+    from runtime.store.opening import Opened
     from runtime.store.rows import Batch, Stored
 
+T = TypeVar("T")
 
-class Opened(msgspec.Struct, frozen=True):
-    """What opening found and did, for the recovery report."""
+# How long the writer waits for a foreign lock on the database before it says so.
+BUSY_S = 5.0
 
-    created: bool  # there was no database
-    clean: bool  # the last owner closed it
-    migrated: tuple[str, ...]  # migrations applied now
-    backup: Path | None  # made before them
-    lines_completed: int  # appended to transitions.jsonl from the database
-    lines_dropped_bytes: int  # a torn or false tail that was cut off it
-    notes: tuple[str, ...]  # the same in sentences, for people
+
+def _pass_by(_point: str) -> None:
+    """The crash point of an owner that is not to crash."""
 
 
 class Store:
@@ -41,9 +61,33 @@ class Store:
 
     opened: Opened
     book: Book
-    owner_epoch: int  # this owner's; leases begin with it
-    head: Head  # the last durable row; `head.at`: no later instant is on record
-    next_message: int  # the first unused id of a message; whoever uses it counts it on
+    head: Head
+    """The last durable row; no later instant than `head.at` is on record."""
+    owner_epoch: int
+    """This owner's; leases begin with it."""
+    next_message: int
+    """The first unused id of a message; whoever uses it counts it on."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        lock: OwnerLock,
+        durability: str,
+        kinds: Iterable[Kind],
+        crash_point: Callable[[str], None],
+        busy_s: float,
+    ) -> None:
+        """Not for callers: `open` makes it."""
+        self.layout = layout
+        self.durability = durability
+        self._lock = lock
+        self._kinds = {**KINDS, **{kind.name: kind for kind in kinds}}
+        self._crash_point = crash_point
+        self._busy_s = busy_s
+        self._db: aiosqlite.Connection | None = None
+        self._journal: Journal | None = None
+        self._last: asyncio.Task[Any] | None = None
+        self._unknown = False
 
     @classmethod
     async def open(
@@ -55,7 +99,8 @@ class Store:
         kinds: Iterable[Kind] = (),
         command: str = "",
         node: bytes | None = None,
-        crash_point: Callable[[str], None] | None = None,
+        crash_point: Callable[[str], None] = _pass_by,
+        busy_s: float = BUSY_S,
     ) -> Store:
         """Takes the directory over: lock, migrations, quick_check after an unclean stop, the tail
         of transitions.jsonl, a new owner epoch.
@@ -63,14 +108,35 @@ class Store:
         `durability`: "power" (an acknowledged commit survives power loss) or "process" (survives
         `kill -9`). `kinds`: the users' own. `command`: who we are, for a second process's error.
         `node`: the randomness of event ids, where a test wants it fixed. `crash_point` is called
-        in the writing thread at "in_commit" and "after_commit_before_jsonl".
+        in the writing thread at "in_commit" and "after_commit_before_jsonl". `busy_s`: how long a
+        foreign lock on the database is waited for.
         Raises StateDirUnusable, OwnerBusy, NewerDatabase, MigrationChanged, Damaged, StoreBusy,
         StoreFull.
         """
-        raise NotImplementedError
+        if durability not in {"power", "process"}:
+            raise ValueError(f"durability {durability!r}: want power or process")
+        own = tuple(kinds)
+        layout = make(state_dir)
+        lock = acquire(layout, command)
+        store = cls(layout, lock, durability, own, crash_point, busy_s)
+        try:
+            taken = await store._connect(
+                lambda db: opening.take_over(db, layout, durability, own, clock.now())
+            )
+        except BaseException:
+            await store._disconnect()
+            lock.release()
+            raise
+        store.opened = taken.opened
+        store.head = taken.head
+        store.owner_epoch = taken.epoch
+        store.next_message = taken.next_message
+        store._journal = taken.journal
+        store.book = Book(taken.head, node or os.urandom(6), taken.phases)
+        return store
 
     async def __aenter__(self) -> Self:
-        raise NotImplementedError
+        return self
 
     async def __aexit__(
         self,
@@ -78,7 +144,9 @@ class Store:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        raise NotImplementedError
+        await self.close()
+
+    # --- writing ---------------------------------------------------------------------------------
 
     async def commit(self, batch: Batch) -> list[bytes]:
         """Makes the batch, with every audit row booked since the last one, durable, whole; then
@@ -89,56 +157,249 @@ class Store:
         OwnerLost: likewise, and for good; CommitUnknown: call `reopen`.
         Cancelled: the commit goes on to its end; the next call waits for it.
         """
-        raise NotImplementedError
+        return await self._to_end(self._commit(batch))
+
+    async def _commit(self, batch: Batch) -> list[bytes]:
+        if self._unknown:
+            raise CommitUnknown(self.layout.db, "a former commit; reopen first")
+        try:
+            if batch.head is None:
+                batch.rows = commit.lay_out(batch)
+                batch.audit, batch.lines, batch.head = self.book.take()
+            await self._hop(partial(self._write, batch))
+        except (ConstraintFailed, OwnerLost):
+            self.discard()
+            raise
+        except CommitUnknown:
+            self._unknown = True
+            raise
+        self.head = batch.head
+        return batch.lines
+
+    def _write(self, batch: Batch, db: sqlite3.Connection) -> None:
+        journal = self._journal
+        assert journal is not None
+        assert batch.head is not None
+        raised = batch.barrier and self.durability != "power"
+        committing = False
+        try:
+            if raised:
+                synchronous(db, full=True)
+            db.execute("BEGIN IMMEDIATE")
+            commit.write(db, batch, self.owner_epoch, journal.synced)
+            self._crash_point("in_commit")
+            committing = True
+            db.execute("COMMIT")
+            self._crash_point("after_commit_before_jsonl")
+        except Exception as error:
+            raise self._rolled_back(db, batch, error, committing) from error
+        finally:
+            if raised and not db.in_transaction:
+                synchronous(db, full=False)
+        journal.append(db, batch.lines, batch.head.seq)
+
+    def _rolled_back(
+        self, db: sqlite3.Connection, batch: Batch, error: Exception, committing: bool
+    ) -> StoreError:
+        path = self.layout.db
+        try:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+        except sqlite3.Error as second:
+            return CommitUnknown(path, f"{error}; and then {second}")
+        meant = meaning(error, path, self._busy_s)
+        if meant is None or (committing and not isinstance(meant, TryAgain)):
+            return CommitUnknown(path, str(error))
+        if isinstance(meant, ConstraintFailed) and not meant.entity_id:
+            table, entity_id = commit.culprit(db, batch)
+            return ConstraintFailed(meant.text, table=table, entity_id=entity_id)
+        return meant
+
+    def discard(self) -> None:
+        """What was booked and not committed is given up: the book is back at the durable head."""
+        self.book.reset(self.head)
 
     async def reopen(self) -> int:
         """After CommitUnknown: closes, reopens, proves the disk, and returns the true head's seq:
         the batch is durable exactly if its last seq is not beyond it (then `batch.lines` are its
         events), else commit it again or `discard` it. Raises as `open` does."""
-        raise NotImplementedError
+        return await self._to_end(self._reopen())
 
-    def discard(self) -> None:
-        """What was booked and not committed is given up: the book is back at the durable head."""
-        raise NotImplementedError
-
-    async def load(self, kind: Kind, id: str) -> Stored | None:
-        """The actor as the last commit left it, or None."""
-        raise NotImplementedError
-
-    async def load_many(self, addresses: Iterable[str]) -> dict[str, Stored]:
-        """Those of the addresses that exist."""
-        raise NotImplementedError
-
-    def unfinished(self) -> AsyncIterator[list[Stored]]:
-        """Every actor that has not ended, in pages: runs, workstreams, gates, tasks, workers, uet
-        workers, breakers, patches, then the users' own."""
-        raise NotImplementedError
-
-    async def messages(self) -> list[tuple[int, str, str, bool]]:
-        """What is undelivered, in order: (id, target, body as JSON text, control)."""
-        raise NotImplementedError
-
-    async def outbox(self) -> list[tuple[int, str, str, str, Any]]:
-        """Effects whose outcome is not on record, in order: (id, actor, name, key, payload)."""
-        raise NotImplementedError
-
-    async def watches(self) -> dict[str, list[str]]:
-        """Who is to be told of whose end: target to watchers."""
-        raise NotImplementedError
-
-    async def next_rows(self) -> dict[str, int]:
-        """By table: the first unused n."""
-        raise NotImplementedError
-
-    async def next_outbox(self) -> int:
-        """The first unused id of the outbox."""
-        raise NotImplementedError
+    async def _reopen(self) -> int:
+        await self._disconnect()
+        self.head = await self._connect(
+            lambda db: opening.take_back(db, self.layout, self.durability, self.owner_epoch)
+        )
+        self._unknown = False
+        return self.head.seq
 
     async def checkpoint(self) -> None:
         """Moves the WAL into the database and marks how far transitions.jsonl is synced. For idle
         moments: nothing depends on it but the size of the WAL and the time of recovery."""
-        raise NotImplementedError
+        await self._to_end(self._hop(partial(self._mark, clean=False)))
+
+    def _mark(self, db: sqlite3.Connection, *, clean: bool) -> None:
+        journal = self._journal
+        assert journal is not None
+        journal.settle(db)
+        with transaction(db):
+            commit.check_epoch(db, self.owner_epoch)
+            row = db.execute("SELECT value FROM meta WHERE key = 'unfinished'").fetchone()
+            marks = loading.first_unfinished(db, msgspec.json.decode(row[0]))
+            for key, value in (
+                ("clean", "1" if clean else "0"),
+                ("jsonl", journal.synced),
+                ("unfinished", msgspec.json.encode(marks).decode()),
+            ):
+                db.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
+        db.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if clean else 'PASSIVE'})")
 
     async def close(self) -> None:
         """Marks a clean stop, releases the directory. Idempotent; a cancel cuts nothing."""
-        raise NotImplementedError
+        if self._db is not None:
+            with anyio.CancelScope(shield=True):
+                await self._to_end(self._close())
+
+    async def _close(self) -> None:
+        try:
+            if not self._unknown:
+                await self._hop(partial(self._mark, clean=True))
+        finally:
+            await self._disconnect()
+            if self._journal is not None:
+                self._journal.close()
+            self._lock.release()
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    async def load(self, kind: Kind, id: str) -> Stored | None:
+        """The actor as the last commit left it, or None."""
+        address = f"{kind.name}:{id}"
+        return (await self.load_many((address,))).get(address)
+
+    async def load_many(self, addresses: Iterable[str]) -> dict[str, Stored]:
+        """Those of the addresses that exist. Raises Damaged where one does not decode."""
+        wanted = tuple(addresses)
+        return await self._hop(
+            lambda db: loading.by_address(db, wanted, self._kinds, self.layout.db)
+        )
+
+    async def unfinished(self) -> AsyncIterator[list[Stored]]:
+        """Every actor that has not ended, in pages: runs, workstreams, gates, tasks, workers, uet
+        workers, breakers, patches, then the users' own (value None where the kind is unknown).
+
+        Raises Damaged where one does not decode.
+        """
+        marks = await self._hop(_marks)
+        for table in loading.TABLES:
+            after = marks.get(table, 1) - 1
+            while True:
+                page = await self._hop(
+                    partial(
+                        loading.unfinished_page,
+                        table=table,
+                        after=after,
+                        kinds=self._kinds,
+                        path=self.layout.db,
+                    )
+                )
+                if not page:
+                    break
+                yield page
+                after = page[-1].n
+
+    async def find_run(self, key: str) -> str | None:
+        """The id of the run that was submitted with this idempotency key."""
+
+        def find(db: sqlite3.Connection) -> str | None:
+            sql = "SELECT id FROM runs WHERE idempotency_key = ?"
+            row = db.execute(sql, (key,)).fetchone()
+            return None if row is None else str(row[0])
+
+        return await self._hop(find)
+
+    async def messages(self) -> list[tuple[int, str, str, bool]]:
+        """What is undelivered, in order: (id, target, body as JSON text, control)."""
+        sql = "SELECT id, target, body, control FROM messages ORDER BY id"
+        rows = await self._hop(lambda db: db.execute(sql).fetchall())
+        return [(n, target, body, bool(control)) for n, target, body, control in rows]
+
+    async def outbox(self) -> list[tuple[int, str, str, str, Any]]:
+        """Effects whose outcome is not on record, in order: (id, actor, name, key, payload)."""
+        sql = "SELECT id, actor, name, key, payload FROM outbox ORDER BY id"
+        rows = await self._hop(lambda db: db.execute(sql).fetchall())
+        return [(*row[:4], msgspec.json.decode(row[4])) for row in rows]
+
+    async def watches(self) -> dict[str, list[str]]:
+        """Who is to be told of whose end: target to watchers."""
+        sql = "SELECT target, watcher FROM watches"
+        found: dict[str, list[str]] = {}
+        for target, watcher in await self._hop(lambda db: db.execute(sql).fetchall()):
+            found.setdefault(target, []).append(watcher)
+        return found
+
+    async def next_rows(self) -> dict[str, int]:
+        """By table: the first unused n."""
+        return await self._hop(lambda db: {t: loading.next_row(db, t) for t in loading.TABLES})
+
+    async def next_outbox(self) -> int:
+        """The first unused id of the outbox."""
+        sql = "SELECT coalesce(max(id), 0) + 1 FROM outbox"
+        return await self._hop(lambda db: int(db.execute(sql).fetchone()[0]))
+
+    # --- the hop ---------------------------------------------------------------------------------
+
+    async def _to_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs the work after what runs now, to its end, whatever becomes of the caller."""
+        before = self._last
+        task = asyncio.ensure_future(_after(before, work))
+        self._last = task
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_look_at)
+            raise
+
+    async def _hop(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs the job in the connection's thread. Raises what it raises, SQLite's as ours."""
+        assert self._db is not None
+        result: list[T] = []
+        try:
+            await run(self._db, lambda db: result.append(job(db)))
+        except sqlite3.Error as error:
+            raise self._meaning(error) from error
+        return result[0]
+
+    async def _connect(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            self._db = await connect(self.layout.db, self._busy_s)
+        except sqlite3.Error as error:
+            raise self._meaning(error) from error
+        return await self._hop(job)
+
+    def _meaning(self, error: sqlite3.Error) -> StoreError:
+        path = self.layout.db
+        cure = "look at the disk and at the rights of the directory"
+        return meaning(error, path, self._busy_s) or StateDirUnusable(path, str(error), cure)
+
+    async def _disconnect(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            await db.close()
+
+
+async def _after(before: asyncio.Task[Any] | None, work: Coroutine[Any, Any, T]) -> T:
+    if before is not None and not before.done():
+        await asyncio.wait([before])
+    return await work
+
+
+def _look_at(task: asyncio.Task[Any]) -> None:
+    """Whoever waited for it was cancelled: what the work left, the next call will find."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _marks(db: sqlite3.Connection) -> dict[str, int]:
+    row = db.execute("SELECT value FROM meta WHERE key = 'unfinished'").fetchone()
+    return msgspec.json.decode(row[0], type=dict[str, int])

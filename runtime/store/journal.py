@@ -1,0 +1,133 @@
+"""transitions.jsonl: the canonical events, derived from committed rows, for tools that read lines.
+
+Invariants:
+1. A line is appended only after the commit of its row; the file is never ahead of the database.
+2. It is complete again whenever an owner has opened the store: what a crash or a full disk left
+   out is rendered from the rows, and a torn or false tail is cut off first.
+3. Up to `synced` it is known to be true and on the disk, so that only what follows is compared.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from runtime.store.audit import SELECT, line_of
+
+# After so many lines the file is synced, so that the next owner has few to compare.
+_SYNC_LINES = 20_000
+_PAGE = 1000
+# No event is longer: what is longer without a line end is not ours.
+_LINE_MAX = 1 << 26
+
+_ROWS = (
+    f"{SELECT.replace(' FROM ', ', r.phase FROM ')} LEFT JOIN runs r ON r.id = a.run_id"
+    " WHERE a.seq > ? ORDER BY a.seq LIMIT ?"
+)
+
+
+class Repaired(NamedTuple):
+    """What opening had to do: lines rendered from the database, bytes cut off before."""
+
+    completed: int
+    dropped: int
+
+
+class Journal:
+    """The file, open for appending. Used by the writing thread only."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        self._fd = os.open(path, flags, 0o600)
+        self._path = path
+        self._size = 0
+        self._seq = 0
+        self._synced_seq = 0
+        self.synced = "0:0"
+        """bytes:seq, as `meta` keeps it."""
+
+    def repair(self, db: sqlite3.Connection, synced: str, start: int) -> Repaired:
+        """Makes the file agree with the rows. `synced` is what `meta` says, `start` the seq before
+        the first row. Raises OSError."""
+        size = os.fstat(self._fd).st_size
+        known, seq = (int(part) for part in synced.split(":"))
+        if known > size or (known and not self._ends_line(known)):
+            known, seq = 0, start
+        self._size, self._seq = known, max(seq, start)
+        rows = events_after(db, self._seq)
+        with self._path.open("rb") as lines:
+            lines.seek(known)
+            for expected_seq, expected in rows:
+                if lines.readline(_LINE_MAX) != expected + b"\n":
+                    break
+                self._size += len(expected) + 1
+                self._seq = expected_seq
+        dropped = size - self._size
+        if dropped:
+            os.ftruncate(self._fd, self._size)
+        before = self._seq
+        self.catch_up(db)
+        self.sync()
+        return Repaired(self._seq - before, dropped)
+
+    def append(self, db: sqlite3.Connection, lines: list[bytes], head: int) -> None:
+        """Appends the lines of the rows up to `head`, after whatever is still missing before them.
+
+        Raises nothing of the disk: the rows are committed, and what finds no room comes later.
+        """
+        try:
+            if self._seq == head - len(lines):
+                self._write(b"".join([line + b"\n" for line in lines]))
+                self._seq = head
+            else:
+                self.catch_up(db)
+            if self._seq - self._synced_seq >= _SYNC_LINES:
+                self.sync()
+        except OSError:
+            # What was torn is cut off; the next append begins with what is missing.
+            os.ftruncate(self._fd, self._size)
+
+    def settle(self, db: sqlite3.Connection) -> None:
+        """Completes and syncs the file, as far as the disk lets it."""
+        try:
+            self.catch_up(db)
+            self.sync()
+        except OSError:
+            os.ftruncate(self._fd, self._size)
+
+    def catch_up(self, db: sqlite3.Connection) -> None:
+        """Renders the rows that have no line yet. Raises OSError."""
+        while True:
+            page = list(events_after(db, self._seq, _PAGE))
+            if not page:
+                return
+            self._write(b"".join(line + b"\n" for _, line in page))
+            self._seq = page[-1][0]
+
+    def sync(self) -> None:
+        """Raises OSError."""
+        os.fsync(self._fd)
+        self._synced_seq = self._seq
+        self.synced = f"{self._size}:{self._seq}"
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def _ends_line(self, offset: int) -> bool:
+        return os.pread(self._fd, 1, offset - 1) == b"\n"
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
+        self._size += len(data)
+
+
+def events_after(db: sqlite3.Connection, seq: int, limit: int = -1) -> Iterator[tuple[int, bytes]]:
+    """(seq, canonical event line) of the rows after `seq`, in order."""
+    for row in db.execute(_ROWS, (seq, limit)):
+        yield row[0], line_of(row, row[16])

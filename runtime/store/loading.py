@@ -1,0 +1,100 @@
+"""Reading actors and what waits back from their rows, in the thread of a connection."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from runtime.kinds import KINDS
+from runtime.store.errors import Damaged
+from runtime.store.rows import Stored
+
+if TYPE_CHECKING:
+    from runtime.kinds import Kind
+
+PAGE = 1000
+# Parents before children, and what works before what it works on.
+TABLES = (
+    *("runs", "workstreams", "test_gates", "tasks", "workers", "uet_workers"),
+    *("circuit_breakers", "patch_ledger", "actors"),
+)
+
+_KIND_OF = {kind.table: kind.name for kind in KINDS.values()}
+_encode = msgspec.json.Encoder().encode
+_timers = msgspec.json.Decoder(dict[str, float])
+
+
+def select(table: str) -> str:
+    """The columns that `stored` takes, from one table."""
+    kind, spec = ("kind", "NULL") if table == "actors" else (f"'{_KIND_OF[table]}'", "spec")
+    return f"SELECT {kind}, n, id, version, audit_seq, metadata, timers, value, {spec} FROM {table}"
+
+
+def living(table: str) -> str:
+    """The condition of the actors that have not ended."""
+    return "ended = 0" if table == "actors" else "completed_at IS NULL"
+
+
+def stored(row: tuple[Any, ...], kinds: Mapping[str, Kind], path: Path) -> Stored:
+    """The actor of a row. Its value is None where its kind is not among `kinds`.
+
+    Raises Damaged where it does not decode.
+    """
+    name, n, actor_id, version, audit_seq, metadata, timers, value, spec = row
+    kind = kinds.get(name)
+    try:
+        decoded = None if kind is None else kind.decode(value, spec)
+        due = None if timers is None else _timers.decode(timers)
+    except msgspec.MsgspecError as error:
+        raise Damaged(path, f"the {name} {actor_id} cannot be read back: {error}") from error
+    return Stored(name, n, actor_id, decoded, version, audit_seq, metadata, due)
+
+
+def by_address(
+    db: sqlite3.Connection, addresses: Iterable[str], kinds: Mapping[str, Kind], path: Path
+) -> dict[str, Stored]:
+    """Those of the addresses that exist, of the kinds that are known."""
+    ids: dict[str, list[str]] = {}
+    for address in addresses:
+        name, _, actor_id = address.partition(":")
+        if name in kinds and kinds[name].table is not None:
+            ids.setdefault(name, []).append(actor_id)
+    found = {}
+    for name, wanted in ids.items():
+        table = kinds[name].table or ""
+        own = f"kind = '{name}' AND " if table == "actors" else ""
+        sql = f"{select(table)} WHERE {own}id IN (SELECT value FROM json_each(?))"
+        for row in db.execute(sql, (_encode(wanted).decode(),)):
+            actor = stored(row, kinds, path)
+            found[f"{name}:{actor.id}"] = actor
+    return found
+
+
+def unfinished_page(
+    db: sqlite3.Connection, table: str, after: int, kinds: Mapping[str, Kind], path: Path
+) -> list[Stored]:
+    """The next actors of a table that have not ended, in the order of their creation."""
+    sql = f"{select(table)} WHERE n > ? AND {living(table)} ORDER BY n LIMIT {PAGE}"
+    return [stored(row, kinds, path) for row in db.execute(sql, (after,))]
+
+
+def first_unfinished(db: sqlite3.Connection, known: Mapping[str, int]) -> dict[str, int]:
+    """By table: below this n every actor has ended. `known` is what was found before."""
+    marks = {}
+    for table in TABLES:
+        start = known.get(table, 1)
+        row = db.execute(
+            f"SELECT n FROM {table} WHERE n >= ? AND {living(table)} ORDER BY n LIMIT 1", (start,)
+        ).fetchone()
+        marks[table] = row[0] if row is not None else max(start, next_row(db, table))
+    return marks
+
+
+def next_row(db: sqlite3.Connection, table: str) -> int:
+    """The first unused n."""
+    last: int | None = db.execute(f"SELECT max(n) FROM {table}").fetchone()[0]
+    return (last or 0) + 1
