@@ -58,6 +58,7 @@ class Enqueue(Message, frozen=True):
     process_only: bool = False  # a command
     run_priority: int = 0  # before `priority`
     since: float = 0.0  # when it entered QUEUED: who waited longer goes first among equals
+    own_slots: bool = False  # its plan has pools: it takes a slot of its own run or none
 
 
 class Dequeue(Message, frozen=True):

@@ -180,6 +180,7 @@ class TaskSeed(_Spec, frozen=True):
     env_pass: tuple[str, ...] = ()
     base_dir: str = "."
     run_priority: int = 0
+    own_slots: bool = False  # the plan has pools: only slots of this run may take it
 
     @property
     def id(self) -> str:
