@@ -102,4 +102,4 @@ def _near(db: sqlite3.Connection, text: str, wanted: tuple[str, ...]) -> list[st
     query = _selects(wanted, "1") + " ORDER BY created_at DESC LIMIT ?"
     for row in db.execute(query, (NAMES_COMPARED_MAX,)):
         by_end.setdefault("/".join(row[1].split("/")[-parts:]), row[1])
-    return [by_end[end] for end in difflib.get_close_matches(text, by_end, n=3)]
+    return [by_end[end] for end in difflib.get_close_matches(text, by_end, n=3, cutoff=0.5)]

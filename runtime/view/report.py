@@ -7,7 +7,7 @@ import sqlite3
 import msgspec
 
 from runtime.view import rows
-from runtime.view.rows import GateRow, RunRow, TaskRow, WorkstreamRow
+from runtime.view.rows import NEWEST, GateRow, RunRow, TaskRow, WorkstreamRow
 
 _SHOWN_MAX = 50  # failures and waits that are spelled out; the counts are whole
 _SLOWEST = 5
@@ -43,9 +43,9 @@ def report(db: sqlite3.Connection, run_id: str, now: float) -> Report:
     began = run.started_at if run.started_at is not None else run.created_at
     work, retries, failures = db.execute(
         "SELECT coalesce(sum(coalesce(completed_at, ?) - started_at), 0.0),"
-        " coalesce(sum(retry_count), 0),"
-        " coalesce(sum(state = 'failed' AND json_extract(spec, '$.task.critical') = 0), 0)"
-        " FROM tasks WHERE run_id = ?",
+        f" coalesce(sum(CASE WHEN {NEWEST} THEN retry_count END), 0),"
+        " coalesce(sum(state = 'failed' AND json_extract(spec, '$.task.critical') = 0"
+        f" AND {NEWEST}), 0) FROM tasks WHERE run_id = ?",
         (now, run_id),
     ).fetchone()
     return Report(
@@ -72,7 +72,7 @@ def root_failure(db: sqlite3.Connection, run_id: str) -> TaskRow | None:
 
 def _some(db: sqlite3.Connection, run_id: str, states: list[str]) -> list[TaskRow]:
     found = []
-    for task in rows.tasks(db, [run_id], states):
+    for task in rows.tasks(db, [run_id], states, newest=True):
         found.append(task)
         if len(found) == _SHOWN_MAX:
             break

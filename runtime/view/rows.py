@@ -87,7 +87,7 @@ _PAGE = 1_000
 _COMMON = "e.id, e.state, e.version, e.created_at, e.started_at, e.completed_at, e.reason"
 
 # A task that was retried stands in its retry; both are rows, one is counted.
-_NEWEST = "id NOT IN (SELECT retry_of FROM tasks WHERE retry_of IS NOT NULL)"
+NEWEST = "id NOT IN (SELECT retry_of FROM tasks WHERE retry_of IS NOT NULL)"
 
 
 def runs(db: sqlite3.Connection, ids: Sequence[str] = (), limit: int | None = None) -> list[RunRow]:
@@ -136,9 +136,15 @@ def workstreams(db: sqlite3.Connection, run_id: str) -> list[WorkstreamRow]:
 
 
 def tasks(
-    db: sqlite3.Connection, run_ids: Sequence[str], states: Sequence[str] = ()
+    db: sqlite3.Connection,
+    run_ids: Sequence[str],
+    states: Sequence[str] = (),
+    *,
+    newest: bool = False,
 ) -> Iterator[TaskRow]:
-    """One by one in the order of their creation: there may be a million."""
+    """One by one in the order of their creation: there may be a million. `newest`: without those
+    that were retried."""
+    kept = NEWEST if newest else "1"
     last = 0
     while True:
         # Page by page, each a read of its own: a reader that stalls must not pin the WAL.
@@ -147,7 +153,7 @@ def tasks(
             " e.max_retries, e.exit_code, e.retry_of,"
             " coalesce(json_extract(e.spec, '$.task.critical'), 1) AS critical"
             f" FROM tasks e WHERE e.n > ? AND {_among('e.run_id', run_ids)}"
-            f" AND {_among('e.state', states)} ORDER BY e.n LIMIT ?",
+            f" AND {_among('e.state', states)} AND {kept} ORDER BY e.n LIMIT ?",
             [last, *run_ids, *states, _PAGE],
         ).fetchall()
         yield from map(_task, page)
@@ -228,7 +234,7 @@ def runs_in_view(db: sqlite3.Connection) -> list[str]:
 def _counts(
     db: sqlite3.Connection, table: str, parent: str, ids: Sequence[str], run_id: str | None = None
 ) -> dict[str, Counts]:
-    conditions = [_among(parent, ids), _NEWEST if table == "tasks" else "1"]
+    conditions = [_among(parent, ids), NEWEST if table == "tasks" else "1"]
     if run_id is not None:
         conditions.append("run_id = ?")
     by_parent: dict[str, dict[str, int]] = {}

@@ -58,8 +58,9 @@ def _ended(db: sqlite3.Connection, task: Standing) -> Explanation:
     said = Explanation(f"it has ended: {task.state}")
     if task.reason:
         said.because(task.reason)
-    if task.row["exit_code"] is not None and task.state == "failed":
-        said.because(f"its last exit code is {task.row['exit_code']}")
+    code = task.row["exit_code"]
+    if code is not None and task.state == "failed" and f"exit code {code}" != task.reason:
+        said.because(f"its last exit code is {code}")
     for source, root in task.causes:
         said.because(f"{source.replace(':', ' ', 1)}: {root}")
     if who := hand(db, task, "cancel"):

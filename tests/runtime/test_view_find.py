@@ -1,0 +1,106 @@
+"""Which entity a person means by an end of an id."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from runtime.store.read import connect
+from runtime.view.find import Ambiguous, Entity, NotFound, find
+from tests.runtime.view_kit import DONE, QUEUED, RUN, Record, a_gate, a_run, a_task, a_workstream
+
+OTHER = "weekly-23bcdfh"
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    record = Record(tmp_path_factory.mktemp("find") / ".state")
+    for run_id in (RUN, OTHER):
+        record.add("run", a_run(run_id))
+        record.add("workstream", a_workstream("build", run_id))
+        record.add("task", a_task("compile", "build", run_id))
+    record.add("task", a_task("recompile"))
+    record.add("task", a_task("compile_all"))
+    record.add("task", a_task("link"), *QUEUED)
+    record.add("task", a_task("link~2"), *DONE, completed_at=record.at + 9, exit_code=0)
+    record.add("test_gate", a_gate("lint"))
+    record.write()
+    with closing(connect(record.state_dir / "banksman.db")) as found:
+        found.row_factory = sqlite3.Row
+        yield found
+
+
+def test_a_full_id_names_its_entity(db: sqlite3.Connection) -> None:
+    assert find(db, f"{RUN}/build") == Entity("workstream", f"{RUN}/build")
+
+
+def test_an_end_that_no_other_id_has_names_its_entity(db: sqlite3.Connection) -> None:
+    assert find(db, "compile_all") == Entity("task", f"{RUN}/build/compile_all")
+
+
+def test_a_runs_short_part_names_it(db: sqlite3.Connection) -> None:
+    assert find(db, "23bcdfg") == Entity("run", RUN)
+
+
+def test_a_gates_name_and_number_name_it(db: sqlite3.Connection) -> None:
+    assert find(db, "lint~1") == Entity("test_gate", f"{RUN}/gate:lint~1")
+
+
+def test_an_address_names_its_entity(db: sqlite3.Connection) -> None:
+    assert find(db, f"task:{RUN}/build/compile") == Entity("task", f"{RUN}/build/compile")
+
+
+def test_a_whole_name_goes_before_the_end_of_a_longer_one(db: sqlite3.Connection) -> None:
+    found = find(db, "23bcdfg/build/compile")
+    assert found.id == f"{RUN}/build/compile"
+
+
+def test_the_end_of_a_name_is_enough_where_nothing_is_called_so(db: sqlite3.Connection) -> None:
+    assert find(db, "ecompile").id == f"{RUN}/build/recompile"
+
+
+def test_a_retry_is_named_by_its_suffix(db: sqlite3.Connection) -> None:
+    assert find(db, "link~2").id == f"{RUN}/build/link~2"
+
+
+def test_a_task_is_not_confused_with_its_retry(db: sqlite3.Connection) -> None:
+    assert find(db, "link").id == f"{RUN}/build/link"
+
+
+def test_the_kinds_asked_for_narrow_the_search(db: sqlite3.Connection) -> None:
+    with pytest.raises(Ambiguous):
+        find(db, "build/compile")
+    assert find(db, "23bcdfg/build", ["workstream"]).kind == "workstream"
+
+
+def test_several_meanings_are_listed_newest_first(db: sqlite3.Connection) -> None:
+    with pytest.raises(Ambiguous) as several:
+        find(db, "build")
+    assert several.value.candidates == [f"{RUN}/build", f"{OTHER}/build"]
+    assert several.value.count == 2
+
+
+def test_a_like_pattern_is_no_pattern(db: sqlite3.Connection) -> None:
+    with pytest.raises(NotFound):
+        find(db, "compile%")
+    with pytest.raises(NotFound):
+        find(db, "_ompile")
+
+
+def test_a_slip_of_the_finger_finds_what_was_meant(db: sqlite3.Connection) -> None:
+    with pytest.raises(NotFound) as missing:
+        find(db, "build/conpile")
+    assert f"{RUN}/build/compile" in missing.value.near
+
+
+def test_an_unknown_kind_of_entity_is_said(db: sqlite3.Connection) -> None:
+    with pytest.raises(NotFound, match="no task or test gate 'nothing-like-it'"):
+        find(db, "nothing-like-it", ["task", "test_gate"])
+
+
+def test_an_empty_text_names_nothing(db: sqlite3.Connection) -> None:
+    with pytest.raises(NotFound):
+        find(db, "")
