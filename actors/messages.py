@@ -180,7 +180,7 @@ class GatesMade(Message, frozen=True):
 
 
 class GateMoved(Message, frozen=True):
-    """To the run, when a gate ends, and when one that is run again is there ("pending")."""
+    """To the run, when a gate ends, and when one was not run again ("refused")."""
 
     gate: Address
     target: str
@@ -277,7 +277,7 @@ class ClockHeld(Message, frozen=True):
 class GateVerdict(Message, frozen=True):
     """To whoever needs a gate. `name` is the gate's name; `outcome` "passed", "failed",
     "cancelled", "infrastructure" (FAILED, but no verdict on the work), "blocked", or "pending"
-    (no longer blocked, or run again)."""
+    (no longer blocked, or run again: `replaces` is the entity in whose place this one is)."""
 
     gate: Address
     name: str
@@ -286,6 +286,7 @@ class GateVerdict(Message, frozen=True):
     was: Standing = Standing.WAITING
     ticket: str | None = None
     reason: str | None = None
+    replaces: Address | None = None
 
 
 # --- task -------------------------------------------------------------------------------------

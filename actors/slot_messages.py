@@ -41,6 +41,16 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     truncated: bool = False
     result: Any = None  # what a callable returned, if it encodes to JSON within its bound
 
+    def why(self) -> str:
+        """How it ended, in a few words."""
+        if self.error is not None:
+            return self.error
+        if self.exit_code is not None:
+            return f"exit code {self.exit_code}"
+        if self.signal is not None:
+            return f"signal {self.signal}"
+        return self.reason or "no result"
+
 
 # --- dispatch: the queue before the worker slots ------------------------------------------------
 

@@ -1,0 +1,196 @@
+"""The moves of a task that several messages lead to: into the queue, into BLOCKED, to its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors import messages as m
+from actors import task_rules as rules
+from actors import waits
+from actors.effects import CancelTimer, SetTimer
+from actors.messages import Standing
+from actors.task_state import State, Task, TaskTurn
+
+DISPATCH = "dispatch:main"
+NO_LEASE: dict[str, Any] = {"worker_id": None, "lease": None, "uet": None, "ending": None}
+# A timer's key, and the field that holds its due time.
+_CLOCKS = {"queue": "queue_due", "total": "total_due"}
+
+
+def start(turn: TaskTurn) -> None:
+    """PENDING: queues once its workstream has begun, its dependencies are done and its gates have
+    passed. A gate runs only for work that could start but for it."""
+    task = turn.value
+    if not task.begun or task.paused or task.after.open:
+        return
+    if not task.gates.open:
+        queue(turn, "dependencies_met")
+        turn.send(task.workstream, m.TaskQueued(task.address))
+    elif not task.asked:
+        turn.change(asked=True)
+        for gate in task.spec.gates:
+            turn.send(gate, m.GateNeeded(task.address))
+
+
+def queue(turn: TaskTurn, trigger: str) -> None:
+    """To QUEUED; each entry has its own queue timeout, the first one starts the total one."""
+    spec = turn.value.spec.task
+    turn.move(State.QUEUED, trigger)
+    if spec.queue_timeout_s is not None:
+        set_clock(turn, "queue", spec.queue_timeout_s)
+    if spec.total_timeout_s is not None and turn.value.total_due is None:
+        set_clock(turn, "total", spec.total_timeout_s)
+    if not turn.value.paused:
+        enqueue(turn)
+
+
+def enqueue(turn: TaskTurn) -> None:
+    task = turn.value
+    turn.send(DISPATCH, rules.enqueue(task.spec, task.id, task.since))
+
+
+def leave_queue(turn: TaskTurn) -> None:
+    """Before QUEUED is left otherwise than by an assignment."""
+    if turn.value.state is State.QUEUED:
+        turn.send(DISPATCH, m.Dequeue(turn.value.address))
+        stop_queue_clock(turn)
+
+
+def block(turn: TaskTurn, trigger: str) -> None:
+    """To BLOCKED, with the root cause as the reason."""
+    worst = waits.worst(turn.value.after, turn.value.gates)
+    reason = worst.root()
+    turn.move(State.BLOCKED, trigger, reason=reason)
+    turn.send(turn.value.workstream, m.TaskBlocked(turn.value.address, blocked=True))
+    _tell_blocked(turn, worst.standing, Standing.WAITING)
+
+
+def reconsider(turn: TaskTurn, before: Task, operator: str | None = None) -> None:
+    """BLOCKED: free to go, or blocked for a worse or a better cause than `before`."""
+    was = waits.worst(before.after, before.gates).standing
+    worst = waits.worst(turn.value.after, turn.value.gates)
+    if worst.blocked:
+        turn.change(reason=worst.root())
+        if worst.standing is not was:
+            _tell_blocked(turn, worst.standing, was)
+        return
+    turn.move(State.PENDING, "dependency_recovered", operator=operator)
+    turn.send(turn.value.workstream, m.TaskBlocked(turn.value.address, blocked=False))
+    _tell_blocked(turn, Standing.WAITING, was)
+    start(turn)
+
+
+def _tell_blocked(turn: TaskTurn, standing: Standing, was: Standing) -> None:
+    turn.tell(m.DependencyBlocked(turn.value.address, standing, was, turn.value.reason))
+
+
+def retry(turn: TaskTurn, reason: str, *, timeout: bool = False) -> None:
+    """To RETRYING for a fault of the work: burns an attempt."""
+    count = turn.value.retry_count + 1
+    wait_s = rules.retry_wait(turn.value.spec.task, turn.value.id, count)
+    wait(turn, reason, wait_s, timeout=timeout, retry_count=count)
+
+
+def wait(turn: TaskTurn, reason: str, wait_s: float, **changes: Any) -> None:
+    """To RETRYING for `wait_s`."""
+    turn.move(State.RETRYING, "retry_scheduled", reason=reason, **NO_LEASE, **changes)
+    turn.effects.append(SetTimer("backoff", turn.now + wait_s))
+
+
+def accept_work(turn: TaskTurn) -> None:
+    """VALIDATING: COMPLETED once every gate of it has passed, and nothing withholds the landing."""
+    task = turn.value
+    if task.state is State.VALIDATING and not task.unverified and not task.paused:
+        end(turn, State.COMPLETED, "validation_passed")
+
+
+def dismiss(turn: TaskTurn, gates: tuple[str, ...]) -> None:
+    """Gates whose verdict nobody waits for any more."""
+    for gate in gates:
+        turn.send(gate, m.Cancel("what it judges is over"), control=True)
+
+
+def end(
+    turn: TaskTurn, target: State, trigger: str, reason: str | None = None, **said: Any
+) -> None:
+    """To a terminal state; the workstream and all who wait hear of it. `reason` stays the root
+    cause where that ends a BLOCKED task."""
+    before = turn.value
+    if target is not State.COMPLETED:
+        dismiss(turn, before.judges)
+    leave_queue(turn)
+    was = standing(before)
+    turn.move(
+        target,
+        trigger,
+        reason=reason,
+        **NO_LEASE,
+        queue_due=None,
+        total_due=None,
+        ticket=None,
+        judges=(),
+        **said,
+    )
+    task = turn.value
+    now_stands = standing(task)
+    blocked = before.state is State.BLOCKED
+    critical = task.spec.task.critical
+    ended = (target, critical, task.through_failure, blocked, reason)
+    turn.send(task.workstream, m.TaskEnded(task.address, *ended))
+    if now_stands is not Standing.DONE:
+        through_another = blocked and reason == before.reason
+        reason = reason if through_another else f"{task.id} {target}: {reason or 'by hand'}"
+    turn.tell(m.DependencyEnded(task.address, target, now_stands, was, reason))
+
+
+def standing(task: Task) -> Standing:
+    """How the task stands to those who wait for it."""
+    match task.state:
+        case State.COMPLETED:
+            return Standing.DONE
+        case State.FAILED:
+            return Standing.FAILED
+        case State.CANCELLED:
+            if task.as_done:
+                return Standing.DONE
+            return Standing.FAILED if task.through_failure else Standing.WITHDRAWN
+        case State.BLOCKED:
+            return waits.worst(task.after, task.gates).standing
+        case State.PENDING | State.QUEUED | State.RUNNING | State.VALIDATING | State.RETRYING:
+            return Standing.WAITING
+
+
+# --- clocks that stand still while paused ---------------------------------------------------------
+
+
+def set_clock(turn: TaskTurn, key: str, seconds: float) -> None:
+    """Starts a clock; while the task's clocks stand still, what is kept is the seconds left."""
+    if turn.value.paused or turn.value.held:
+        turn.change(**{_CLOCKS[key]: seconds})
+    else:
+        turn.change(**{_CLOCKS[key]: turn.now + seconds})
+        turn.effects.append(SetTimer(key, turn.now + seconds))
+
+
+def stop_queue_clock(turn: TaskTurn) -> None:
+    if turn.value.queue_due is not None:
+        turn.effects.append(CancelTimer("queue"))
+        turn.change(queue_due=None)
+
+
+def hold_clocks(turn: TaskTurn, **flags: bool) -> None:
+    """Sets `paused` or `held`; the clocks stand still while either is set."""
+    was_still = turn.value.paused or turn.value.held
+    turn.change(**flags)
+    still = turn.value.paused or turn.value.held
+    if still == was_still:
+        return
+    for key, field in _CLOCKS.items():
+        at: float | None = getattr(turn.value, field)
+        if at is None:
+            continue
+        if still:
+            turn.change(**{field: max(0.0, at - turn.now)})
+            turn.effects.append(CancelTimer(key))
+        else:
+            set_clock(turn, key, at)

@@ -1,0 +1,62 @@
+"""What a task's spec says about its executions: how to ask for one, and what its outcome means."""
+
+from __future__ import annotations
+
+from actors import pacing
+from actors.messages import Enqueue, Execute, Outcome
+from actors.spec import Task, TaskSeed
+
+
+def enqueue(seed: TaskSeed, id: str, since: float) -> Enqueue:
+    """Asks the dispatcher for a slot."""
+    task = seed.task
+    return Enqueue(
+        f"task:{id}",
+        seed.run_id,
+        seed.workstream,
+        task.priority,
+        task.requires,
+        task.concurrency_key,
+        inline_only=task.call is not None and ":" not in task.call,
+        process_only=task.call is None,
+        run_priority=seed.run_priority,
+        since=since,
+        own_slots=seed.own_slots,
+    )
+
+
+def execute(seed: TaskSeed, id: str, lease: str, attempt: int) -> Execute:
+    """The work, for the process of the slot that was granted."""
+    task = seed.task
+    return Execute(
+        lease,
+        f"task:{id}",
+        attempt,
+        task.command,
+        task.call,
+        task.kwargs,
+        task.cwd,
+        task.env,
+        seed.env_pass,
+        seed.base_dir,
+    )
+
+
+def succeeded(task: Task, outcome: Outcome) -> bool:
+    """Whether the work ended by itself, and as the plan expects."""
+    if outcome.reason is not None or outcome.signal is not None:
+        return False
+    if outcome.exit_code is None:
+        return task.call is not None
+    return outcome.exit_code in task.expected_exit_codes
+
+
+def may_retry(task: Task, outcome: Outcome) -> bool:
+    """Whether the plan lets this failure be tried again. Only an exit code can be listed."""
+    return not task.retry_exit_codes or outcome.exit_code in task.retry_exit_codes
+
+
+def retry_wait(task: Task, id: str, times: int) -> float:
+    """Seconds before try number `times` + 1 after a failure; `times` counts from 1."""
+    wait_s = pacing.backoff(task.backoff_s, times - 1, task.backoff_s_max)
+    return pacing.jittered(wait_s, id, times)
