@@ -182,8 +182,9 @@ class Inline:
         outcome = Outcome(reason="cancelled", error="it was cancelled from elsewhere")
         try:
             with lease.scope:
-                value = await self._value(lease, call or await self._find(lease.effect))
-                outcome = Outcome(result=self._kept(value))
+                if lease.ending is None:
+                    value = await self._value(lease, call or await self._find(lease.effect))
+                    outcome = Outcome(result=self._kept(value))
         except CallNotFound as error:
             outcome = Outcome(reason="not_started", error=one_line(str(error), self._limits))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - what it raises is its outcome
@@ -260,7 +261,7 @@ class Inline:
             file.write(text)  # for the reader of its log; the outcome says what counts
         return Outcome(
             reason="error",
-            error=one_line(f"{type(error).__name__}: {error}", self._limits),
+            error=one_line(f"{type(error).__name__}: {error}".removesuffix(": "), self._limits),
             output_bytes=len(text),
             output_digest=f"sha256:{hashlib.sha256(text).hexdigest()}",
         )

@@ -23,8 +23,11 @@ from runtime.work.environment import lease_mark, state_mark
 
 _PAUSE_S = 0.005  # nobody tells us of the death of a process that is not our child
 _PAUSE_MAX_S = 0.1
+# One look may miss what was forked while it lasted by a process that was gone when it was reached.
+_CALM = 2
 
 Named = tuple[int, int]  # pid, start ticks
+_Target = tuple[str | None, Process, int]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,8 +89,10 @@ async def kill_all(traces: list[Trace], bound_s: float) -> list[Reaped]:
     until = anyio.current_time() + bound_s
     pause = _PAUSE_S
     seen: dict[str | None, set[int]] = {}
+    calm = 0
     while True:
-        found = await anyio.to_thread.run_sync(_targets, traces)
+        found, sure = await anyio.to_thread.run_sync(_targets, traces)
+        calm = calm + 1 if sure and not found else 0
         over = anyio.current_time() >= until
         left: dict[str | None, set[int]] = {}
         for owner, process, number in found:
@@ -96,7 +101,7 @@ async def kill_all(traces: list[Trace], bound_s: float) -> list[Reaped]:
             seen.setdefault(owner, set()).add(process.pid)
             if number == signal.SIGKILL:
                 left.setdefault(owner, set()).add(process.pid)
-        if over or not found:
+        if over or calm >= _CALM:
             return [_reaped(owner, pids, left.get(owner, set())) for owner, pids in seen.items()]
         await anyio.sleep(pause)
         pause = min(2 * pause, _PAUSE_MAX_S)
@@ -106,13 +111,16 @@ def _reaped(owner: str | None, seen: set[int], left: set[int]) -> Reaped:
     return Reaped(owner, tuple(sorted(seen - left)), tuple(sorted(left)))
 
 
-def _targets(traces: list[Trace]) -> list[tuple[str | None, Process, int]]:
-    """Who belongs to which owner, and the signal that is due. A root that still has somebody
-    below it is stopped first: killed, it would hand them to strangers and lose their trail."""
+def _targets(traces: list[Trace]) -> tuple[list[_Target], bool]:
+    """Who belongs to which owner, with the signal that is due, and whether all could be judged.
+
+    A root that still has somebody below it is stopped first: killed, it would hand them to
+    strangers and lose their trail.
+    """
     everyone = processes()
     known = {(process.pid, process.ticks): process for process in everyone}
     spared = _ourselves({process.pid: process for process in everyone})
-    targets: dict[int, tuple[str | None, Process, int]] = {}
+    targets: dict[int, _Target] = {}
     for trace in traces:
         roots = [known[name] for name in (trace.worker, trace.command) if name in known]
         for root in roots:
@@ -122,12 +130,15 @@ def _targets(traces: list[Trace]) -> list[tuple[str | None, Process, int]]:
                 targets.setdefault(process.pid, (trace.owner, process, signal.SIGKILL))
             if root.alive:
                 targets[root.pid] = (trace.owner, root, number)
+    sure = True
     for process in everyone:
         if process.alive and process.pid not in spared and process.pid not in targets:
-            claimed = _claimed(process, traces, known)
+            environment = carried(process.pid)
+            sure = sure and environment is not None
+            claimed = _claimed(process, environment or frozenset(), traces, known)
             if claimed is not None:
                 targets[process.pid] = (claimed.owner, process, signal.SIGKILL)
-    return [target for pid, target in targets.items() if pid not in spared]
+    return [target for pid, target in targets.items() if pid not in spared], sure
 
 
 def _ourselves(everyone: dict[int, Process]) -> set[int]:
@@ -138,8 +149,12 @@ def _ourselves(everyone: dict[int, Process]) -> set[int]:
     return line
 
 
-def _claimed(process: Process, traces: list[Trace], known: dict[Named, Process]) -> Trace | None:
-    environment = frozenset(carried(process.pid))
+def _claimed(
+    process: Process,
+    environment: frozenset[bytes],
+    traces: list[Trace],
+    known: dict[Named, Process],
+) -> Trace | None:
     for trace in traces:
         if trace.marks and trace.marks <= environment:
             return trace

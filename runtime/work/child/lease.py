@@ -157,6 +157,10 @@ class Lease:
 
     def _finish(self, alive: list[int]) -> None:
         self.ended = True
+        # The death of a launcher may be seen before the reason that it wrote.
+        os.set_blocking(self._launch.status, False)
+        with suppress(BlockingIOError):
+            self._take_status()
         self.drain()
         digest = self._sink.close()
         told: dict[str, object] = {

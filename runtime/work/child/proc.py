@@ -12,6 +12,8 @@ import signal
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+_STATE, _PARENT, _SESSION, _FLAGS, _THREADS, _TICKS, _ENV_END = 0, 1, 3, 6, 17, 19, 48
+_KERNEL_THREAD = 0x00200000
 
 
 class Process:
@@ -29,13 +31,12 @@ class Process:
 
 def look(pid: int) -> Process | None:
     """The process `pid`, a zombie too; None when there is none."""
-    content = _read(f"/proc/{pid}/stat")
-    if not content:
+    fields = _stat(pid)
+    if fields is None:
         return None
-    # The name in brackets may itself hold brackets and spaces: what counts follows the last one.
-    fields = content[content.rindex(b")") + 2 :].split()
-    alive = fields[0] not in {b"Z", b"X"} or int(fields[17]) > 1
-    return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]), alive)
+    alive = fields[_STATE] not in {b"Z", b"X"} or int(fields[_THREADS]) > 1
+    parent, session, ticks = int(fields[_PARENT]), int(fields[_SESSION]), int(fields[_TICKS])
+    return Process(pid, parent, session, ticks, alive)
 
 
 def processes() -> list[Process]:
@@ -55,9 +56,18 @@ def descendants(root: int, everyone: list[Process] | None = None) -> list[Proces
     return [process for process in order if process.alive]
 
 
-def carried(pid: int) -> list[bytes]:
-    """The environment that `pid` was started with, as NAME=value; none if it may not be read."""
-    return _read(f"/proc/{pid}/environ").split(b"\0")
+def carried(pid: int) -> frozenset[bytes] | None:
+    """The environment that `pid` was started with, as NAME=value; empty if it may not be read.
+
+    None where it cannot be said yet: in the midst of an exec a process has no environment.
+    """
+    content = _read(f"/proc/{pid}/environ")
+    if content:
+        return frozenset(content.split(b"\0"))
+    fields = None if content is None else _stat(pid)
+    if fields is None or int(fields[_FLAGS]) & _KERNEL_THREAD or fields[_ENV_END] != b"0":
+        return frozenset()
+    return None
 
 
 def send(process: Process, number: int) -> None:
@@ -78,7 +88,7 @@ def send(process: Process, number: int) -> None:
 
 def boot_id() -> str:
     """Names this boot of the machine: pids and ticks of another one mean nothing."""
-    return _read("/proc/sys/kernel/random/boot_id").decode().strip()
+    return (_read("/proc/sys/kernel/random/boot_id") or b"").decode().strip()
 
 
 def prctl(option: int, value: int) -> None:
@@ -91,18 +101,25 @@ def prctl(option: int, value: int) -> None:
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _read(path: str) -> bytes:
-    """The whole of a small file of /proc; empty when its process is gone or not ours to read."""
+def _stat(pid: int) -> list[bytes] | None:
+    """The fields of /proc/<pid>/stat from the third on."""
+    content = _read(f"/proc/{pid}/stat")
+    # The name in brackets may itself hold brackets and spaces: what counts follows the last one.
+    return content[content.rindex(b")") + 2 :].split() if content else None
+
+
+def _read(path: str) -> bytes | None:
+    """The whole of a small file of /proc; None when its process is gone, or not ours to read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return b""
+        return None
     try:
         content = b""
         while chunk := os.read(descriptor, 65536):
             content += chunk
     except OSError:
-        return b""
+        return None
     else:
         return content
     finally:

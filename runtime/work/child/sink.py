@@ -27,6 +27,7 @@ class Sink:
     def __init__(self, path: bytes, head: int, tail: int) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         self._file = os.open(path, flags, 0o600)
+        os.fchmod(self._file, 0o600)  # also one that was there before
         self._head = head
         self._tail = tail
         self._tail_at = head
