@@ -88,7 +88,7 @@ async def open_runtime(
     ) as store:
         clock.start(store.head.at)
         layout = store.layout
-        work = Work(layout.state_dir, layout.output, calls, clock=clock) if execute else None
+        work = Work(layout.dir, layout.output, calls, clock=clock) if execute else None
         all_kinds = {**KINDS, **{kind.name: kind for kind in own}}
         sup = _assemble(store, clock, all_kinds, crash_point, execute)
         users = Performers(performers or {}, sup.router.offer)
@@ -112,14 +112,23 @@ async def open_runtime(
                 group.start_soon(sup.drive)
                 group.start_soon(sup.write)
                 try:
-                    async with serving(rt, layout.state_dir, owner):
+                    async with serving(rt, layout.dir, owner):
                         yield rt
                 finally:
                     await _close(sup, work)
                     rt.close()
                     group.cancel_scope.cancel()
+        except BaseExceptionGroup as group_error:
+            # What the caller's own block raised must reach the caller as it was raised.
+            raise _only(group_error) from None
         finally:
             sup.log.close()
+
+
+def _only(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _connect(sup: Supervisor, work: Work | None, users: Performers, rt: Runtime) -> None:

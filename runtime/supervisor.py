@@ -114,6 +114,9 @@ class Supervisor:
 
     def is_calm(self) -> bool:
         """Nothing is ready, uncommitted or to be read: only the outside or a clock can go on."""
+        due = self.turns.timers.next_due()
+        if due is not None and due <= self.clock.now():
+            return False
         return self._is_settled() and not self.rollback.pending
 
     def _is_settled(self) -> bool:

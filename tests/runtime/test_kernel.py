@@ -347,11 +347,12 @@ async def test_a_full_disk_acknowledges_nothing_and_goes_on_when_there_is_room(
     monkeypatch.setattr("runtime.supervisor.DISK_RETRY_S", 0.01)
     async with opened(tmp_path) as rt:
         ref = await account(rt, "a")
-        writer = rt._sup.store
-        await writer.limit_pages(1)
+        writer = rt._sup.store._db
+        assert writer is not None
+        await writer.execute("PRAGMA max_page_count = 1")
         with pytest.raises(OutcomeUnknown):
             await rt.ask(ref, Remark("x" * 200_000), timeout_s=0.2)
         assert rt.statistics()["trouble"]
-        await writer.limit_pages(None)
+        await writer.execute("PRAGMA max_page_count = 1000000")
         assert await rt.ask(ref, AddAndSum(3)) == 3
         assert rt.statistics()["trouble"] is None
