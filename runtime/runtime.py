@@ -21,7 +21,7 @@ from actors import run as run_machine
 from actors import spec, worker
 from actors.effects import Send, Spawn
 from runtime.cell import Cell
-from runtime.commands import command_for
+from runtime.commands import command_for, kind_of
 from runtime.epoch import Epoch
 from runtime.errors import OutcomeUnknown, UnknownActor
 from runtime.events import Events
@@ -30,6 +30,7 @@ from runtime.inbox import Envelope, Reply
 from runtime.limits import COMMAND_TIMEOUT_S
 from runtime.plan import PlanError, absent_tools, validate
 from runtime.recovery import RecoveryReport
+from runtime.rerun import completed_of, rest_of
 from runtime.seed import CREATOR, Create
 from runtime.store import Batch
 from runtime.supervisor import Supervisor
@@ -276,6 +277,23 @@ class Runtime:
         cells = self._sup.router.cells.values()
         return [c.id for c in cells if c.kind.name == "run" and not c.ended]
 
+    async def _retry_run(
+        self, run_id: str, operator: str, reason: str | None
+    ) -> m.Accepted | m.Refused:
+        ref = f"run:{run_id}"
+        stored = (await self._sup.store.load_many([ref])).get(ref)
+        if stored is None:
+            raise UnknownActor(ref)
+        if not self._sup.turns.kinds["run"].is_ended(stored.value):
+            return m.Refused(f"{run_id} has not ended; retry its tasks, or cancel it first")
+        done, over = await anyio.to_thread.run_sync(completed_of, self.db_path, run_id)
+        plan = rest_of(stored.value.spec, done, over)
+        if all(stream.skip for stream in plan.workstreams.values()):
+            return m.Refused(f"{run_id} has nothing left to do: all of it is completed")
+        run = await self.submit(plan)
+        why = f"{operator} retried {run_id}" + (f": {reason}" if reason else "")
+        return m.Accepted(f"{run.id}: {why}, {len(done)} completed tasks reused", run.id)
+
     async def command(
         self,
         name: str,
@@ -287,6 +305,8 @@ class Runtime:
         **args: Any,
     ) -> m.Accepted | m.Refused:
         """Carries out an operator's command; durable when it returns. Raises UnknownActor."""
+        if name == "retry" and entity_id is not None and kind_of(entity_id) == "run":
+            return await self._retry_run(entity_id, operator, reason)
         ref, message = command_for(name, entity_id, operator=operator, reason=reason, **args)
         answer = await self._ask(ref, message, COMMAND_TIMEOUT_S, if_version)
         assert isinstance(answer, m.Accepted | m.Refused)

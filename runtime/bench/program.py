@@ -81,7 +81,7 @@ async def durable_transitions_per_s(folder: Path, seconds: float) -> float:
                 await rt.tell(ref, flip)
             told += len(refs)
             while told - rt.statistics()["turns"] > 20_000:  # noqa: ASYNC110 (a pace, not a wait)
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)
         await rt.wait_idle()
         return float(rt.statistics()["seq"] - before) / (time.perf_counter() - began)
 
