@@ -175,6 +175,8 @@ def _assemble(
 
     def rebuild_index() -> None:
         nonlocal dispatcher
+        if sup.holding:
+            dispatcher = None
         if dispatcher is not None:
             # Leases are never given twice, also those of discarded epochs.
             dispatcher = Dispatch(store.owner_epoch, os.cpu_count() or 1, dispatcher.counter)

@@ -41,6 +41,8 @@ class Rollback:
     async def undo(self, failed: Epoch, why: str) -> None:
         """Discards the failed epoch and the open one. Turns stand still meanwhile."""
         turns, router = self._sup.turns, self._sup.router
+        if router.held is None:
+            router.held = []
         discarded = turns.open
         turns.open = type(discarded)(discarded.number + 1)
         for epoch in (failed, discarded):
@@ -66,8 +68,6 @@ class Rollback:
         turns.watchers = await self._sup.store.watches()
         self._sup.rebuild_index()
         self._again.extendleft(reversed(items))
-        if router.held is None:
-            router.held = []
         consumed = len(failed.consumed)
         if consumed == 0:
             raise self._sup.stop(f"the store refuses what nothing from outside caused: {why}")

@@ -20,7 +20,7 @@ Deliberately absent: any wait for a write by anyone but the writer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -61,6 +61,7 @@ class Supervisor:
         self.turns = Turns(kinds, clock.now, self.wake)
         self.router = self.turns.router
         self.stopped: RuntimeStopped | None = None
+        self.holding = False  # nothing new is started any more
         self.trouble: str | None = None  # what keeps the store from committing, while it does
         self.waiting: set[Callable[[BaseException], None]] = set()  # to fail if the runtime stops
         # Whoever assembles the kernel sets these.
@@ -74,6 +75,7 @@ class Supervisor:
         self._in_flight: Epoch | None = None
         self._halted = False
         self._closing = False
+        self._revived: set[str] = set()  # read back from the store for a late message
         self.rollback = Rollback(self)
         self._calm = asyncio.Event()
         self._disarm: tuple[float, Callable[[], None]] | None = None
@@ -82,7 +84,8 @@ class Supervisor:
 
     def hold_starts(self) -> None:
         """Takes the dispatcher away: no task or gate is started any more by this owner."""
-        self.router.cells[DISPATCH] = Cell(DISPATCH, dispatch_kind(None), None, 0)
+        self.holding = True
+        self.router.cells[DISPATCH].decide = dispatch_kind(None).decide
 
     def wake(self) -> None:
         """There is something to do for the driver."""
@@ -128,36 +131,43 @@ class Supervisor:
 
     async def drive(self) -> None:
         """Takes turns until cancelled."""
-        turns = self.turns
         while not self._closing:
             self._fire_due()
-            if self.router.ready and not self._halted and not self._full():
-                turns.take()
-            if turns.open.dirty and self._in_flight is None and not self._halted:
+            if self._may_take():
+                self.turns.take()
+            if self.turns.open.dirty and self._in_flight is None and not self._halted:
                 self._commit.set()
             if self.router.absent and not self._halted:
                 await self._read_absent()
-                continue
-            if self.router.ready and not self._halted and not self._full():
+            elif self._may_take():
                 await asyncio.sleep(0)
-                continue
-            if self.rollback.pending and self._is_settled():
+            elif self.rollback.pending and self._is_settled():
                 self.rollback.offer_again()
-                continue
-            if self.is_calm():
-                self._calm.set()
-                if not self.busy() and self.clock.idle():
-                    continue
-            self._wake.clear()
-            self._arm()
-            await self._wake.wait()
+            elif not self._rest():
+                self._wake.clear()
+                self._arm()
+                await self._wake.wait()
         while True:
-            if turns.open.dirty and self._in_flight is None:
+            if self.turns.open.dirty and self._in_flight is None:
                 self._commit.set()
-            if not turns.open.dirty and self._in_flight is None:
+            elif self._in_flight is None:
                 self._calm.set()
             self._wake.clear()
             await self._wake.wait()
+
+    def _may_take(self) -> bool:
+        return bool(self.router.ready) and not self._halted and not self._full()
+
+    def _rest(self) -> bool:
+        """Nothing to do for now. True if the clock was moved on, so that there is."""
+        if not self.is_calm():
+            return False
+        if self._revived:
+            found = [self.router.cells.get(address) for address in self._revived]
+            self._revived.clear()
+            self._forget_ended(cell for cell in found if cell is not None)
+        self._calm.set()
+        return not self.busy() and self.clock.idle()
 
     def _full(self) -> bool:
         return len(self.turns.open.entries) >= EPOCH_ROWS_MAX
@@ -191,11 +201,18 @@ class Supervisor:
                 self.adopt(stored)
             envelopes = self.router.absent.pop(address, [])
             if address in self.router.cells:
+                self._revived.add(address)
                 for envelope in envelopes:
                     self.router.post(envelope)
                 continue
             for envelope in envelopes:
                 self._undeliverable(envelope)
+
+    def _forget_ended(self, cells: Iterable[Cell]) -> None:
+        """An actor that ended leaves memory once it has nothing to do and all of it is durable."""
+        for cell in cells:
+            if not cell.dirty and not cell.scheduled and cell.ended:
+                self.router.cells.pop(cell.address, None)
 
     def _undeliverable(self, envelope: Envelope) -> None:
         if envelope.taken:
@@ -304,7 +321,4 @@ class Supervisor:
             leave()
         self._crash_point("after_effects")
         self.committed(epoch, batch)
-        cells = self.router.cells
-        for cell in epoch.cells:
-            if not cell.dirty and not cell.scheduled and cell.ended and cell.address in cells:
-                del cells[cell.address]
+        self._forget_ended(epoch.cells)
