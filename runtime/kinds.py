@@ -44,6 +44,8 @@ class Kind:
     """The columns of a new row, in the order of `new_row`."""
     changed_columns: tuple[str, ...]
     """Those that are written again at each change, in the order of `changed_row`."""
+    own_columns: tuple[str, ...]
+    """Attributes of the value in columns of their own, beside those that every machine has."""
 
     def __init__(
         self,
@@ -60,7 +62,7 @@ class Kind:
         self.decide = decide
         self.inbox = inbox
         self.chart = chart
-        self.new_columns = self.changed_columns = ()
+        self.new_columns = self.changed_columns = self.own_columns = ()
         self._terminal = chart.terminal if chart is not None else frozenset[str]()
 
     def id_of(self, value: Any) -> str:
@@ -123,6 +125,7 @@ class _OwnKind(Kind):
     ) -> None:
         super().__init__(chart.name, table, value_type, decide, None, chart)
         new = ("id", "run_id", "created_at", *_MOVING, *fixed, *moving)
+        self.own_columns = (*fixed, *moving)
         self.new_columns = (*_KERNELS, "spec", *new)
         self.changed_columns = (*_KERNELS, *_MOVING, *moving)
         enums = {f.name for f in msgspec.structs.fields(value_type) if _is_enum(f.type)}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,12 +28,14 @@ def connect(db_path: Path, *, busy_s: float = _BUSY_S) -> sqlite3.Connection:
     """
     if not db_path.is_file():
         raise StateDirUnusable(db_path, "there is no database", "`banksman run PLAN` makes one")
-    db = sqlite3.connect(_uri(db_path), uri=True, isolation_level=None, timeout=busy_s)
+    db = _open(db_path, "mode=ro", busy_s)
     try:
-        db.execute("PRAGMA query_only = ON")
         applied(db, db_path, migrations())
     except sqlite3.Error as error:
         db.close()
+        if _is_read_only(error) and not _wal(db_path).exists():
+            # A directory that we may not write to has no owner either: the file stands still.
+            return _open(db_path, "mode=ro&immutable=1", busy_s)
         raise _meaning(error, db_path, busy_s) from error
     except BaseException:
         db.close()
@@ -40,14 +43,38 @@ def connect(db_path: Path, *, busy_s: float = _BUSY_S) -> sqlite3.Connection:
     return db
 
 
+@contextmanager
+def readable(db_path: Path) -> Iterator[None]:
+    """What SQLite raises while it reads, as ours: StoreBusy, Damaged, StateDirUnusable."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _meaning(error, db_path, _BUSY_S) from error
+
+
 def events_since(db_path: Path, seq: int, limit: int = PAGE) -> list[dict[str, Any]]:
     """The canonical events after `seq`, oldest first, at most `limit`."""
-    with closing(connect(db_path)) as db:
+    with closing(connect(db_path)) as db, readable(db_path):
         return [_decode(line) for _, line in events_after(db, seq, limit)]
 
 
-def _uri(db_path: Path) -> str:
-    return f"file:{quote(str(db_path.absolute()))}?mode=ro"
+def _open(db_path: Path, how: str, busy_s: float) -> sqlite3.Connection:
+    uri = f"file:{quote(str(db_path.absolute()))}?{how}"
+    try:
+        db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=busy_s)
+        db.execute("PRAGMA query_only = ON")
+    except sqlite3.Error as error:
+        raise _meaning(error, db_path, busy_s) from error
+    return db
+
+
+def _is_read_only(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+
+
+def _wal(db_path: Path) -> Path:
+    return db_path.with_name(db_path.name + "-wal")
 
 
 def _meaning(error: sqlite3.Error, path: Path, busy_s: float) -> Exception:

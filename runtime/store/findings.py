@@ -1,0 +1,14 @@
+"""What a check of the record found wrong."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One contradiction. `code` is its class: integrity, schema, legal_edges, gap, hash, time,
+    chart, head, entity, invariant, relation, jsonl."""
+
+    code: str
+    where: str
+    text: str
