@@ -56,10 +56,11 @@ class Envelope:
 
 
 class Reply:
-    """Where the answer of an `ask` goes. Exactly one of the two is called, after the commit."""
+    """Where the answer of an `ask` goes. Exactly one of the two is called."""
 
-    __slots__ = ("answer", "fail")
+    __slots__ = ("answer", "fail", "promises")
 
     def __init__(self, answer: Any, fail: Any) -> None:
         self.answer = answer
         self.fail = fail
+        self.promises = False  # a turn before this one has changed something for the asker

@@ -188,7 +188,10 @@ class Turns:
                 for taken in edges:
                     entries.append((cell, taken, now))
         apply = self._apply
-        for effect in decision.effects:
+        effects = decision.effects
+        if reply is not None and (len(effects) > 1 or cell.dirty):
+            reply.promises = True
+        for effect in effects:
             apply[type(effect)](cell, effect, now, reply)
         if edges and cell.ended:
             self._end(cell)
@@ -322,7 +325,7 @@ class Turns:
     def _reply(self, cell: Cell, effect: fx.Reply, _now: float, reply: Reply | None) -> None:
         if reply is None:
             return
-        if cell.epoch <= self.durable and not cell.dirty:
+        if cell.epoch <= self.durable and not reply.promises:
             reply.answer(effect.value)  # it stands on durable ground and promises nothing new
         else:
             self.open.after.append(partial(reply.answer, effect.value))

@@ -92,6 +92,12 @@ async def test_an_answer_that_promises_a_change_is_given_after_its_commit(tmp_pa
         assert '"sum":7' in rows(tmp_path, "SELECT value FROM actors WHERE id = 'a'")[0][0]
 
 
+async def test_a_spawn_is_acknowledged_after_its_commit(tmp_path: Path) -> None:
+    async with opened(tmp_path) as rt:
+        await account(rt, "a")
+        assert rows(tmp_path, "SELECT id FROM actors") == [("a",)]
+
+
 async def test_a_turn_that_raises_leaves_nothing_but_a_dead_letter(tmp_path: Path) -> None:
     async with opened(tmp_path) as rt:
         ref = await account(rt, "a")
