@@ -128,6 +128,7 @@ def _run(args: list[str]) -> int:
         _abandon_stdout()
         return Exit.PIPE
     except Exception as error:
+        # The one error boundary: what nobody answered becomes one line and an exit code.
         if "--debug" in args:
             raise
         from runtime.cli.failures import as_stop  # noqa: PLC0415 - knows every package's errors
