@@ -32,8 +32,7 @@ class Host:
     """One worker child, for as long as `live` lasts.
 
     After it `complaint` says in one line how the child died, and `log` is the tail of what it
-    wrote where nothing should be written. `name` and `command` are the child and what it launched
-    last, by pid and start ticks.
+    wrote where nothing should be written. `command` is what it launched last.
     """
 
     def __init__(self, site: Site, heartbeat_s: float, marks: Mapping[str, str]) -> None:
@@ -49,8 +48,8 @@ class Host:
         self._orders = self._replies = self._log = self._pidfd = -1
         self._process: subprocess.Popen[bytes] | None = None
         self._leaving_s = 0.0
-        self.name: Named = (0, 0)
-        self.command: Named | None = None
+        self._keeper: Named = (0, 0)
+        self._command: Named | None = None
         self.complaint = ""
         self.log = ""
 
@@ -115,7 +114,7 @@ class Host:
             os.close(replies)
         found = look(self._process.pid)
         assert found is not None  # ours to reap, so it is there
-        self.name = (found.pid, found.ticks)
+        self._keeper = (found.pid, found.ticks)
         try:
             self._pidfd = os.pidfd_open(found.pid)
         except OSError:
@@ -138,7 +137,7 @@ class Host:
             for line in lines:
                 reply = decode(line)
                 if type(reply) is LaunchedReply:
-                    self.command = (reply.pid, reply.ticks)
+                    self._command = (reply.pid, reply.ticks)
                 take(reply)
             if len(pending) > self._limits.reply_max:
                 raise msgspec.DecodeError("a reply without end")
@@ -158,7 +157,9 @@ class Host:
 
     def _trace(self) -> Trace:
         marks = frozenset(os.fsencode(f"{name}={value}") for name, value in self._marks.items())
-        return Trace(owner=None, marks=marks, worker=self.name, command=self.command, fresh=True)
+        return Trace(
+            owner=None, marks=marks, worker=self._keeper, command=self._command, fresh=True
+        )
 
     async def _exited(self, bound_s: float) -> int | None:
         assert self._process is not None

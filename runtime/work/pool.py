@@ -153,7 +153,7 @@ class Pool:
                 child.host.expect(None)
                 if child.asked:
                     self._expect_exit(child)
-                self._report(uet, ProcessStarted(*child.host.name, self._boot_id))
+                self._report(uet, ProcessStarted(reply.pid, reply.ticks, self._boot_id))
             case Beat():
                 self._report(uet, Heartbeat(reply.lease))
             case LaunchedReply():

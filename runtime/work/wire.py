@@ -46,7 +46,10 @@ Order = OfferOrder | ReleaseOrder | WithdrawOrder | StopOrder
 
 
 class Hello(_Line, frozen=True, tag="hello"):
-    """The child is up."""
+    """The child is up. `pid` is the worker's own, below its keeper, which is what was started."""
+
+    pid: int
+    ticks: int
 
 
 class Beat(_Line, frozen=True, tag="beat"):

@@ -14,7 +14,7 @@ import pytest
 from actors.effects import StopProcess
 from actors.messages import Launched, ProcessExited, WorkEnded
 from runtime.work import Work
-from runtime.work.child.proc import descendants
+from runtime.work.child.proc import descendants, look
 from tests.runtime.work_kit import (
     PATIENCE_S,
     UET,
@@ -56,16 +56,25 @@ async def test_a_worker_that_is_killed_is_reported_once_all_it_ran_is_dead(tmp_p
     assert not any(isinstance(message, WorkEnded) for _, message in desk.reports)
 
 
-async def test_a_descendant_without_marks_dies_with_the_session_of_a_killed_worker(
-    tmp_path: Path,
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+@pytest.mark.parametrize("victim", ["worker", "keeper"])
+async def test_a_daemon_without_marks_dies_with_a_worker_whoever_kills_it(
+    tmp_path: Path, victim: str, number: int
 ) -> None:
     async with working(tmp_path) as desk, bell(tmp_path) as rung:
         child = await desk.start()
-        await desk.begin("sh", "-c", f"env -i sh -c 'echo $$ >{rung.path}; sleep 60' & wait")
-        pid = int(await rung.wait())
-        kill(child.pid)
-        await desk.next(ProcessExited)
-        assert not alive(pid)
+        found = look(child.pid)
+        assert found is not None
+        script = f"env -i setsid sh -c 'echo $$ >{rung.path}; exec sleep 60' & wait"
+        begun = await desk.begin("sh", "-c", script)
+        daemon = int(await rung.wait())
+        kill(found.parent if victim == "keeper" else child.pid, number)
+        if (victim, number) == ("keeper", signal.SIGTERM):  # it leaves that to the worker
+            desk.withdraw(begun.lease)
+            await desk.ended(begun.lease)
+        else:
+            assert (await desk.next(ProcessExited)).crashed
+        assert not any(alive(pid) for pid in (begun.pid, daemon))
 
 
 async def test_a_worker_that_is_stopped_by_a_signal_can_still_be_killed(tmp_path: Path) -> None:

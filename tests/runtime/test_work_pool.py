@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,7 +146,7 @@ async def test_an_order_for_a_lease_that_has_ended_does_not_touch_the_next(desk:
 # --- what it finds ----------------------------------------------------------------------------
 
 
-async def environment_of(desk: Desk, **more: object) -> dict[str, str]:
+async def environment_of(desk: Desk, **more: Any) -> dict[str, str]:
     assert (await desk.do("env", "-0", **more)).exit_code == 0
     lines = desk.output().read_bytes().decode().split("\0")
     return dict(line.split("=", 1) for line in lines if line)
@@ -200,7 +201,7 @@ async def test_the_worker_itself_knows_no_secret(
     uet = "uet_worker:worker:local.2@1"
     child = await desk.start(uet)
     await desk.do("true", uet=uet, env_pass=("API_TOKEN",))
-    assert not any(b"hush" in entry for entry in carried(child.pid))
+    assert not any(b"hush" in entry for entry in carried(child.pid) or ())
 
 
 async def test_words_reach_the_command_as_they_are_and_no_shell_reads_them(desk: Desk) -> None:
@@ -270,13 +271,34 @@ async def test_what_ignores_term_is_killed_after_the_grace(desk: Desk, tmp_path:
 
 async def test_what_heeds_term_may_clean_up(desk: Desk, tmp_path: Path) -> None:
     async with bell(tmp_path) as rung:
-        script = f"trap 'echo bye; exit 3' TERM; echo $$ >{rung.path}; sleep 60 & wait"
+        sleep = f"sh -c 'echo up >{rung.path}; exec sleep 60'"  # up: it can hear TERM
+        script = f"trap 'echo bye; exit 3' TERM; {sleep} & wait"
         begun = await desk.begin("sh", "-c", script)
         await rung.wait()
         desk.withdraw(begun.lease, "cancelled")
         outcome = await desk.ended(begun.lease)
     assert (outcome.reason, outcome.exit_code) == ("cancelled", 3)
     assert desk.output().read_text() == "bye\n"
+
+
+LATE = """
+import os, signal, subprocess, sys
+def leave(*_):
+    subprocess.Popen(["sleep", "60"])
+    os._exit(0)
+signal.signal(signal.SIGTERM, leave)
+open(sys.argv[1], "w").write("up")
+signal.pause()
+"""
+
+
+async def test_what_is_started_at_the_last_moment_is_told_to_end_too(tmp_path: Path) -> None:
+    async with working(tmp_path, grace_s_max=300.0) as desk, bell(tmp_path) as rung:
+        await desk.start()
+        begun = await desk.begin(PYTHON, "-c", LATE, rung.path)
+        await rung.wait()
+        desk.withdraw(begun.lease, "cancelled", kill_timeout_s=900.0)
+        assert (await desk.ended(begun.lease)).exit_code == 0
 
 
 async def test_what_has_stopped_itself_hears_term(desk: Desk, tmp_path: Path) -> None:

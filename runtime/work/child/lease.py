@@ -19,6 +19,7 @@ from contextlib import suppress
 from fcntl import fcntl
 from time import monotonic
 
+from .keep import kill_all
 from .launch import READY, RELEASE, Launch
 from .proc import descendants, look, send
 from .sink import Sink
@@ -59,6 +60,7 @@ class Lease:
         self._lasted = 0.0
         self._kill_at = self._give_up_at = NEVER
         self._kill_pause = _KILL_AGAIN_S
+        self._terminated: set[tuple[int, int]] = set()
         self._sink = Sink(order.output, order.head, order.tail)
         opened: list[int] = []
         try:
@@ -110,6 +112,8 @@ class Lease:
         # What it left behind may be about to end by itself: `a > >(tee log)` is common.
         if self._give_up_at == NEVER:
             self.due = monotonic() + self.order.settle_s
+        elif self._began is not None:
+            self._terminate()  # also what was forked just when the others were told
 
     def tick(self, childless: bool) -> None:
         """Goes on with the end, if it is time or nothing is left."""
@@ -119,7 +123,7 @@ class Lease:
         elif now >= self._give_up_at:
             self._finish([process.pid for process in descendants(os.getpid())])
         elif now >= self._kill_at:
-            signal_all(signal.SIGKILL)
+            kill_all()
             self._kill_at = now + self._kill_pause
             self._kill_pause = min(2 * self._kill_pause, _KILL_AGAIN_MAX_S)
             self.due = min(self._kill_at, self._give_up_at)
@@ -128,12 +132,19 @@ class Lease:
 
     def _end_all(self, grace_s: float, kill_timeout_s: float) -> None:
         now = monotonic()
-        if grace_s > 0 and self._give_up_at == NEVER:
-            signal_all(signal.SIGTERM)
-            signal_all(signal.SIGCONT)  # one that is stopped would not hear it
+        if grace_s > 0:
+            self._terminate()
         self._kill_at = min(self._kill_at, now + grace_s)
         self._give_up_at = min(self._give_up_at, now + kill_timeout_s)
         self.due = min(self._kill_at, self._give_up_at)
+
+    def _terminate(self) -> None:
+        """TERM, once to each, parents first: a shell must not go on to its next line."""
+        for process in descendants(os.getpid()):
+            if (process.pid, process.ticks) not in self._terminated:
+                self._terminated.add((process.pid, process.ticks))
+                send(process, signal.SIGTERM)
+                send(process, signal.SIGCONT)  # one that is stopped would not hear it
 
     def _take_status(self) -> None:
         content = os.read(self._launch.status, 4096)
@@ -212,12 +223,6 @@ class Lease:
         content = os.pread(self._result, os.fstat(self._result).st_size, 0)
         os.close(self._result)
         return content.decode(errors="replace") or None
-
-
-def signal_all(number: int) -> None:
-    """Each process below this one once, parents first: a shell must not go on to its next line."""
-    for process in descendants(os.getpid()):
-        send(process, number)
 
 
 def _not_started(trouble: bytes, order: Order) -> dict[str, object]:

@@ -15,27 +15,28 @@ import sys
 from contextlib import suppress
 from time import monotonic
 
-from .lease import Lease, signal_all
+from .keep import LAST_S, end_all, keep
+from .lease import Lease
 from .order import Order
-from .proc import PR_SET_CHILD_SUBREAPER, prctl
+from .proc import look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # `typing` alone would cost the child a third of its start
     from collections.abc import Callable
     from typing import Any
 
-_LAST_S = 30.0  # how long a child without a supervisor goes on killing before it gives up
 _PAUSE_MAX_S = 0.1
 
 
 def main() -> None:
     """Serves until told to stop, or until the supervisor is gone."""
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    keep()
     child = Child(float(sys.argv[1]))
     try:
         child.serve()
     finally:
-        none_left = child.kill_everything()
+        none_left = end_all()
+        child.drain()
     sys.exit(0 if none_left and not child.orphaned else 1)
 
 
@@ -65,7 +66,9 @@ class Child:
         self._watch(self._wakeup, self._take_wakeup)
 
     def serve(self) -> None:
-        self._tell({"t": "hello"})
+        myself = look(os.getpid())
+        assert myself is not None
+        self._tell({"t": "hello", "pid": myself.pid, "ticks": myself.ticks})
         beat_at = monotonic() + self._heartbeat_s
         while not self.orphaned and not (self._stopping and self._lease is None):
             due = beat_at if self._lease is None else min(beat_at, self._lease.due)
@@ -83,18 +86,10 @@ class Child:
                     self._undead, self._lease = not childless, None
         self._flush_last()
 
-    def kill_everything(self) -> bool:
-        """KILL to all below, until none is left or the bound is over; whether none is left."""
-        until = monotonic() + _LAST_S
-        pause = 0.002
-        while not (none_left := self._reap()) and monotonic() < until:
-            signal_all(signal.SIGKILL)
-            select.select([self._wakeup], [], [], pause)
-            self._take_wakeup()
-            pause = min(2 * pause, _PAUSE_MAX_S)
+    def drain(self) -> None:
+        """Keeps the last words of what was killed with us."""
         if self._lease is not None:
             self._lease.drain()
-        return none_left
 
     def _watch(self, descriptor: int, ready: Callable[[], None]) -> None:
         self._ready[descriptor] = ready
@@ -180,7 +175,7 @@ class Child:
             self._unwatch(self._replies)
 
     def _flush_last(self) -> None:
-        until = monotonic() + _LAST_S
+        until = monotonic() + LAST_S
         while self._unsent and not self.orphaned and monotonic() < until:
             select.select([0], [self._replies], [], _PAUSE_MAX_S)
             self._flush()
