@@ -124,9 +124,6 @@ def _run(args: list[str]) -> int:
         return _told(_usage(wrong), as_json)
     except (KeyboardInterrupt, click.Abort):
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        _abandon_stdout()
-        return Exit.PIPE
     except Exception as error:
         # The one error boundary: what nobody answered becomes one line and an exit code.
         if "--debug" in args:
@@ -144,6 +141,9 @@ def _usage(wrong: click.ClickException) -> Stop:
 
 
 def _told(stop: Stop, as_json: bool) -> int:
+    if stop.exit_code is Exit.PIPE:
+        _abandon_stdout()
+        return stop.exit_code
     line = f"{stop.text}; {stop.cure}" if stop.cure else stop.text
     try:
         for each in (*stop.lines, line):

@@ -71,7 +71,11 @@ def shared(command: Callable[..., Any]) -> Callable[..., Any]:
         *args: Any, state_dir: Path | None, as_json: bool, debug: bool, **options: Any
     ) -> Any:
         del debug  # the error boundary reads it from the arguments: they may not even parse
-        return command(Call(as_json=as_json, state_dir=state_dir), *args, **options)
+        try:
+            return command(Call(as_json=as_json, state_dir=state_dir), *args, **options)
+        except BrokenPipeError:
+            # As itself it would meet click, which exits 1: that is a failed run's code.
+            raise Stop(Exit.PIPE, "nobody reads stdout any more") from None
 
     return called
 

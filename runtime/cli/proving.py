@@ -1,15 +1,66 @@
-"""charts: the state machines as they are compiled."""
+"""verify, charts, bench: what can be proven of the record, the machines and this computer."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from runtime.charts import as_json, as_mermaid
 from runtime.cli.calling import Call, shared
 from runtime.cli.exits import Exit, Stop
-from runtime.cli.text import columns, paint
+from runtime.cli.text import columns, length, one_line, paint
+
+if TYPE_CHECKING:
+    from runtime.store.verify import Verified
+
+
+@click.command("verify")
+@shared
+def verify_command(call: Call) -> int:
+    """Prove the record: the whole chain and its head, charts, invariants, transitions.jsonl.
+
+    Works beside a live owner. Exits 6 with the first broken row.
+    """
+    from runtime.store.errors import Damaged  # noqa: PLC0415 - the charts need no store
+    from runtime.store.verify import verify  # noqa: PLC0415 - likewise
+
+    began = time.perf_counter()
+    try:
+        found = verify(call.state_dir)
+    except Damaged as damaged:
+        raise Stop(Exit.UNSOUND, str(damaged), code="damaged") from None
+    seconds = time.perf_counter() - began
+    call.show({"whole": found.whole, **msgspec.to_builtins(found)}, lambda: _proof(found, seconds))
+    if found.whole:
+        return Exit.OK
+    if not call.as_json:
+        first = found.findings[0]
+        text = f"the record is broken at {first.where}: {first.text}"
+        cure = "`banksman db restore` brings a backup from archive/ back"
+        raise Stop(Exit.UNSOUND, text, cure, "unsound")
+    return Exit.UNSOUND
+
+
+def _proof(found: Verified, seconds: float) -> Iterator[str]:
+    looked = (
+        f"{found.rows:,} audit rows, {found.entities:,} entities, {found.lines:,} lines"
+        f" in {length(seconds)}"
+    )
+    if found.whole:
+        yield f"{paint('whole', 'green')}  chain verified to #{found.head_seq}: {looked}"
+    else:
+        yield f"{paint('broken', 'red')}  {looked}"
+    for finding in found.findings:
+        yield f"  {finding.code}: {one_line(finding.where)}: {one_line(finding.text)}"
+    if found.more:
+        yield f"  and {found.more} more"
+    yield from (f"  note: {one_line(note)}" for note in found.notes)
 
 
 @click.command("charts")
@@ -40,6 +91,32 @@ def _chart_lines(charts: dict[str, dict[str, object]]) -> Iterator[str]:
         yield f"begins {chart['initial']}, ends {', '.join(_words(chart['terminal'])) or 'never'}"
         yield from columns(("from", "to", "trigger", "severity"), (_words(edge) for edge in edges))
         yield ""
+
+
+@click.command("bench")
+@click.option(
+    "--large", type=click.IntRange(min=1), metavar="N", help="One run of N tasks instead."
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="On which disk; default: that of the temporary folder.",
+)
+@shared
+def bench_command(call: Call, large: int | None, folder: Path | None) -> None:
+    """Measure what this computer's disk allows, and how much of it the runtime reaches."""
+    from runtime.bench import measure  # noqa: PLC0415 - the charts need no event loop
+
+    def say(text: str) -> None:
+        if not call.as_json:
+            print(text, file=sys.stderr)
+
+    figures = measure(tasks_large=large or 0, folder=folder, say=say)
+    rows = [
+        (name, f"{value:,.4g}" if value < 100 else f"{value:,.0f}")
+        for name, value in figures.items()
+    ]
+    call.show(figures, lambda: columns(("figure", "value"), rows))
 
 
 def _words(found: object) -> list[str]:

@@ -114,7 +114,7 @@ def _carry(
     import anyio  # noqa: PLC0415 - beside a live owner nothing is carried here
 
     from runtime.cli.foreground import Order, carry  # noqa: PLC0415 - likewise
-    from runtime.cli.summing import conclude  # noqa: PLC0415 - likewise
+    from runtime.cli.summing import conclude, exit_of  # noqa: PLC0415 - likewise
 
     waits = sys.stdout.isatty()
     what.setdefault("operator", login())
@@ -130,7 +130,10 @@ def _carry(
         outcome = anyio.run(carry, wanted, screen, backend="asyncio")
     finally:
         screen.close()
-    return conclude(call, state_dir, outcome)
+    try:
+        return conclude(call, state_dir, outcome)
+    except BrokenPipeError:
+        return exit_of(outcome)  # nobody reads any more, and yet the run ended as it did
 
 
 def _live(call: Call, plain: bool) -> bool:

@@ -68,9 +68,8 @@ def written(record: Record) -> None:
         **spent(0, 2),
     )
     record.add("task", a_task("c", max_retries=2), *RETRYING, started_at=NOW + 1, retry_count=1)
-    record.add(
-        "worker", a_worker(1), ("idle", "registered"), ("busy", "task_assigned"), task_id="d"
-    )
+    busy = (("idle", "registered"), ("busy", "task_assigned"))
+    record.add("worker", a_worker(1), *busy, task_id=f"{RUN}/build/d", lease="1.1")
     record.add("worker", a_worker(2), ("shutdown", "shutdown"), completed_at=end)
     record.add(
         "task", a_task("d"), *RUNNING, worker_id="worker:local.1", lease="1.1", started_at=NOW + 30
