@@ -103,26 +103,33 @@ async def open_runtime(
             epoch=store.owner_epoch,
             durability=durability,
         )
-        try:
-            async with anyio.create_task_group() as group:
-                users.start(group)
-                if work is not None:
-                    await group.start(work.run)
-                rt.recovery = await _take_over(sup, work, users, began)
-                group.start_soon(sup.drive)
-                group.start_soon(sup.write)
-                try:
-                    async with serving(rt, layout.dir, owner):
-                        yield rt
-                finally:
-                    await _close(sup, work)
-                    rt.close()
-                    group.cancel_scope.cancel()
-        except BaseExceptionGroup as group_error:
-            # What the caller's own block raised must reach the caller as it was raised.
-            raise _only(group_error) from None
-        finally:
-            sup.log.close()
+        async with _running(sup, work, users, rt, began), serving(rt, layout.dir, owner):
+            yield rt
+
+
+@asynccontextmanager
+async def _running(
+    sup: Supervisor, work: Work | None, users: Performers, rt: Runtime, began: float
+) -> AsyncIterator[None]:
+    try:
+        async with anyio.create_task_group() as group:
+            users.start(group)
+            if work is not None:
+                await group.start(work.run)
+            rt.recovery = await _take_over(sup, work, users, began)
+            group.start_soon(sup.drive)
+            group.start_soon(sup.write)
+            try:
+                yield
+            finally:
+                await _close(sup, work)
+                rt.close()
+                group.cancel_scope.cancel()
+    except BaseExceptionGroup as error:
+        # What the caller's own block raised must reach the caller as it was raised.
+        raise _only(error) from None
+    finally:
+        sup.log.close()
 
 
 def _only(error: BaseException) -> BaseException:
