@@ -52,7 +52,7 @@ class Call:
         """One JSON value on one line; a stream calls it for each."""
         import msgspec  # noqa: PLC0415 - `--help` and the error path do without
 
-        sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
 
 
 def shared(command: Callable[..., Any]) -> Callable[..., Any]:
