@@ -195,9 +195,9 @@ class Standing(StrEnum):
 
     WAITING = "waiting"
     DONE = "done"
-    FAILED = "failed"  # or BLOCKED, or cancelled, through a failure
-    WITHDRAWN = "withdrawn"  # or BLOCKED, by a person's cancel: no failure
-    STALLED = "stalled"  # or BLOCKED, by infrastructure: no verdict on the work, so nothing ends
+    FAILED = "failed"  # or cancelled through a failure
+    WITHDRAWN = "withdrawn"  # cancelled by a person: not done, but no failure
+    STALLED = "stalled"  # BLOCKED itself, or no verdict on the work: nothing ends for it alone
 
 
 class DependencyEnded(Message, frozen=True):
@@ -212,7 +212,8 @@ class DependencyEnded(Message, frozen=True):
 
 
 class DependencyBlocked(Message, frozen=True):
-    """To a dependent: `source` entered or left BLOCKED, or is BLOCKED for a worse cause now."""
+    """To a dependent: `source` entered BLOCKED (STALLED, for its own end is still open) or left it.
+    From a workstream that waits for such a one also to its tasks that others wait for."""
 
     source: Address
     standing: Standing

@@ -1,14 +1,35 @@
-"""A run: makes its workstreams, tasks and gates, and ends when all of them have."""
+"""A run: makes its workstreams, tasks and gates, and ends when all of them have.
+
+    INITIALIZING ──everything made──> RUNNING ⇄ PAUSED
+         └──────────────────────────────┴────────┴──> COMPLETED, FAILED, CANCELLED
+
+Invariants:
+1. It ends only when every workstream and every gate of it is terminal. Slots of its own pools are
+   told to shut down, and hold nothing up.
+2. It counts its workstreams and lists none: an event costs the same in a run of any size.
+3. What only an operator could move is ended, if the plan says so, once nothing else moves. A pause,
+   a missing verdict and `on_blocked = "wait"` are no endings: they wait for a person.
+4. How it ends follows from its critical workstreams; the rest is counted and on record.
+
+Deliberately absent: `prepare`, budgets, and the clone that patches need.
+"""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any, TypeAlias
 
 import msgspec
 
-from actors.machine import Chart, Decision, Edge
-from actors.messages import Message
+from actors import messages as m
+from actors import run_plan
+from actors.effects import Effect, Note, Reply, Send, Spawn
+from actors.machine import Chart, Decision, Edge, Turn
 from actors.spec import Plan
+
+DISPATCH = "dispatch:main"
+# Tasks made in one turn: long enough to be cheap, short enough that others get their turn.
+SLICE = 500
 
 
 class State(StrEnum):
@@ -32,9 +53,17 @@ EDGES = (
     Edge(State.PAUSED, State.FAILED, "run_failed", "error"),
     Edge(State.PAUSED, State.CANCELLED, "run_cancelled", "warning"),
 )
-CHART = Chart(
-    "run", State, State.INITIALIZING, (State.COMPLETED, State.FAILED, State.CANCELLED), EDGES
-)
+ENDS = (State.COMPLETED, State.FAILED, State.CANCELLED)
+CHART = Chart("run", State, State.INITIALIZING, ENDS, EDGES)
+
+Making: TypeAlias = m.Begin | m.Expand
+Below: TypeAlias = m.WorkstreamMoved | m.WorkstreamStuck | m.NeedGates | m.GateMoved
+Hand: TypeAlias = m.Pause | m.Resume | m.Cancel | m.RerunGate
+Kernel: TypeAlias = m.Recovered | m.Announce
+Inbox: TypeAlias = Below | Hand | Making | Kernel
+
+_MOVABLE = frozenset({"ready", "running", "paused", "validating"})
+_ENDED = frozenset({"completed", "failed", "cancelled", "skipped"})
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,21 +80,40 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     phase: str | None = None
     idempotency_key: str | None = None
-    expanded: int = -1  # how many tasks have been made; -1 before Begin
+    expanded: int = -1  # tasks made so far; -1 before `Begin`
     workstreams: int = 0
     unfinished: int = 0  # workstreams that are not terminal
-    movable: int = 0  # workstreams that more than an operator could move
-    blocked: int = 0  # workstreams that only an operator could move
+    movable: int = 0  # workstreams that not only an operator could move
+    blocked: int = 0  # BLOCKED ones, and READY ones of which all that is left is BLOCKED
     completed: int = 0
     failed: int = 0
     skipped: int = 0
     cancelled: int = 0
-    critical_failures: int = 0
+    critical_failures: int = 0  # workstreams
     noncritical_failures: int = 0  # tasks and workstreams
+    cause: str | None = None  # of the first critical failure
     gates_open: int = 0  # gates that are not terminal
     gate_counts: tuple[int, ...] = ()  # the last n of each gate, in the order of the plan
     paused: bool = False
-    ending: str | None = None  # "cancelled" or "failed": why everything is being cancelled
+    ending: str | None = None  # "cancelled" or "failed": why everything was asked to end
+    operator: str | None = None  # who cancelled it
+    closing: bool = False  # all workstreams are over, what gates are left was asked to end
+
+    @property
+    def address(self) -> str:
+        return f"run:{self.id}"
+
+
+class RunMetadata(msgspec.Struct, frozen=True):
+    """What every event of a run carries."""
+
+    total_workstreams: int
+    completed_workstreams: int
+    failed_workstreams: int
+    skipped_workstreams: int
+    cancelled_workstreams: int
+    noncritical_failures: int
+    duration_seconds: float | None
 
 
 def create(plan: Plan, run_id: str, now: float, idempotency_key: str | None = None) -> Run:
@@ -85,6 +133,312 @@ def create(plan: Plan, run_id: str, now: float, idempotency_key: str | None = No
     )
 
 
-def decide(value: Run, message: Message, now: float) -> Decision[Run]:
-    """One turn."""
-    raise NotImplementedError
+class _Turn(Turn[Run]):
+    def move(
+        self,
+        target: State,
+        trigger: str,
+        *,
+        reason: str | None = None,
+        operator: str | None = None,
+        **changes: Any,
+    ) -> None:
+        run = self.value
+        metadata = RunMetadata(
+            run.workstreams,
+            run.completed,
+            run.failed,
+            run.skipped,
+            run.cancelled,
+            run.noncritical_failures,
+            None if run.started_at is None else round(self.now - run.started_at, 6),
+        )
+        self.take(target, trigger, metadata, reason=reason, operator=operator, **changes)
+
+    def tell_all(self, message: m.Message, *, control: bool = False) -> None:
+        """Tells every workstream."""
+        for name in self.value.spec.workstreams:
+            self.send(f"workstream:{self.value.id}/{name}", message, control=control)
+
+    def reply(self, answer: m.Accepted | m.Refused) -> None:
+        self.effects.append(Reply(answer))
+
+
+def decide(run: Run, message: Inbox, now: float) -> Decision[Run]:
+    """One turn. Read by message: each changes counts or wishes, and `_settle` draws the
+    conclusions, the same for all."""
+    turn = _Turn(CHART, run, now)
+    match message:
+        case m.WorkstreamMoved():
+            _moved(turn, message)
+        case m.WorkstreamStuck():
+            _stuck(turn, message)
+        case m.NeedGates():
+            _need_gates(turn, message)
+        case m.GateMoved():
+            _gate_moved(turn)
+        case m.Begin():
+            _begin(turn)
+        case m.Expand():
+            _expand(turn, message)
+        case m.Pause() | m.Resume() | m.Cancel() | m.RerunGate():
+            _hand(turn, message)
+        case m.Recovered() | m.Announce():
+            if run.paused and run.completed_at is None:
+                turn.send(DISPATCH, m.HoldRun(run.id, held=True), control=True)
+    return turn.decision()
+
+
+# --- making it ------------------------------------------------------------------------------------
+
+
+def _begin(turn: _Turn) -> None:
+    run, plan = turn.value, turn.value.spec
+    if run.state is not State.INITIALIZING or run.expanded >= 0:
+        return  # it has begun
+    if not any(workstream.tasks for workstream in plan.workstreams.values()):
+        turn.move(State.FAILED, "run_failed", reason="the plan has no task: add one")
+        return
+    gates, _ = run_plan.first_gates(plan, run.id)
+    counts = dict.fromkeys(plan.gates, 0) | {seed.name: 1 for seed in gates}
+    slots = run_plan.worker_seeds(plan, run.id)
+    turn.change(expanded=0, gates_open=len(gates), gate_counts=tuple(counts.values()))
+    effects: list[Effect] = []
+    effects += (Spawn("workstream", seed) for seed in run_plan.workstream_seeds(plan, run.id))
+    effects += (Spawn("test_gate", seed) for seed in gates)
+    effects += (Spawn("worker", seed) for seed in slots)
+    effects += (Send(f"worker:{seed.id}", m.Begin()) for seed in slots)
+    turn.effects += effects
+    turn.send(run.address, m.Expand(0))
+
+
+def _expand(turn: _Turn, message: m.Expand) -> None:
+    run, plan = turn.value, turn.value.spec
+    if run.state is not State.INITIALIZING or message.index != run.expanded:
+        return  # this slice is there
+    seeds = run_plan.task_seeds(plan, run.id, message.index, SLICE)
+    turn.effects += [Spawn("task", seed) for seed in seeds]
+    made = message.index + len(seeds)
+    if len(seeds) == SLICE:
+        turn.change(expanded=made)
+        turn.send(run.address, m.Expand(made))
+        return
+    run_plan.forget(plan)
+    turn.change(expanded=made)
+    _open(turn)
+
+
+def _open(turn: _Turn) -> None:
+    """Everything is made: begins, or ends what an operator cancelled meanwhile."""
+    run = turn.value
+    if run.ending is not None:
+        turn.tell_all(_cancelling(run), control=True)
+        return
+    turn.move(State.RUNNING, "run_started", started_at=turn.now)
+    turn.tell_all(m.Begin())
+    for gate in run_plan.first_gates(run.spec, run.id)[1]:
+        turn.send(gate, m.Cancel("nothing needs it"))
+    if run.paused:
+        turn.move(State.PAUSED, "run_paused", reason="paused before it started")
+        _hold(turn)
+
+
+# --- what is below --------------------------------------------------------------------------------
+
+
+def _moved(turn: _Turn, message: m.WorkstreamMoved) -> None:
+    run = turn.value
+    source, target = message.source, message.target
+    turn.change(
+        movable=run.movable + (target in _MOVABLE) - (source in _MOVABLE),
+        blocked=run.blocked + (target == "blocked") - (source == "blocked"),
+    )
+    if target in _ENDED:
+        _workstream_ended(turn, message)
+    _settle(turn, run.movable, message.workstream if target == "blocked" else None)
+
+
+def _workstream_ended(turn: _Turn, message: m.WorkstreamMoved) -> None:
+    run, target = turn.value, message.target
+    failed = target == "failed" or (target == "skipped" and message.through_failure)
+    fatal = failed and message.critical
+    failures = message.noncritical_failures + (failed and not message.critical)
+    turn.change(
+        unfinished=run.unfinished - 1,
+        critical_failures=run.critical_failures + fatal,
+        noncritical_failures=run.noncritical_failures + failures,
+        **{target: getattr(run, target) + 1},
+    )
+    if not fatal:
+        return
+    cause = f"{message.workstream.removeprefix('workstream:')} {target}: {message.reason}"
+    turn.change(cause=run.cause or cause)
+    if run.spec.run.on_failure == "stop" and run.ending is None:
+        turn.change(ending="failed")
+        turn.tell_all(m.Cancel(cause, through_failure=True), control=True)
+
+
+def _stuck(turn: _Turn, message: m.WorkstreamStuck) -> None:
+    run = turn.value
+    step = 1 if message.stuck else -1
+    turn.change(movable=run.movable - step, blocked=run.blocked + step)
+    _settle(turn, run.movable, message.workstream if message.stuck else None)
+
+
+def _gate_moved(turn: _Turn) -> None:
+    turn.change(gates_open=turn.value.gates_open - 1)
+    _settle(turn, turn.value.movable, None)
+
+
+def _need_gates(turn: _Turn, message: m.NeedGates) -> None:
+    run, plan = turn.value, turn.value.spec
+    counts = dict(zip(plan.gates, run.gate_counts, strict=True))
+    asked = (message.names, message.asker, message.ticket)
+    seeds = run_plan.judging_gates(plan, run.id, *asked, counts)
+    turn.change(gate_counts=tuple(counts.values()), gates_open=run.gates_open + len(seeds))
+    turn.effects += [Spawn("test_gate", seed) for seed in seeds]
+    addresses = tuple(f"test_gate:{seed.id}" for seed in seeds)
+    turn.send(message.asker, m.GatesMade(message.ticket, addresses))
+    for seed in seeds:
+        if message.asker in seed.askers:
+            turn.send(f"test_gate:{seed.id}", m.GateNeeded(message.asker))
+
+
+# --- the conclusions ------------------------------------------------------------------------------
+
+
+def _settle(turn: _Turn, movable_before: int, newly_blocked: str | None) -> None:
+    run = turn.value
+    if not run.unfinished:
+        _close(turn)
+    elif (
+        run.state is not State.RUNNING
+        or run.ending
+        or run.spec.run.on_blocked != "end"
+        or run.movable
+        or not run.blocked
+    ):
+        return
+    elif movable_before:
+        turn.tell_all(m.EndBlocked())
+    elif newly_blocked is not None:
+        turn.send(newly_blocked, m.EndBlocked())
+
+
+def _close(turn: _Turn) -> None:
+    """Every workstream has ended: the gates that nobody waits for now, then the run."""
+    run = turn.value
+    if run.gates_open:
+        if not run.closing:
+            turn.change(closing=True)
+            for seed in run_plan.first_gates(run.spec, run.id)[0]:
+                turn.send(f"test_gate:{seed.id}", m.Cancel("its run is over"), control=True)
+        return
+    if run.ending == "cancelled":
+        _end(turn, State.CANCELLED, "run_cancelled", run.reason)
+    elif run.critical_failures:
+        _end(turn, State.FAILED, "run_failed", run.cause)
+    elif run.state is State.RUNNING:
+        _end(turn, State.COMPLETED, "run_completed", None)
+    # Else it is PAUSED, and completes at its resume.
+
+
+def _end(turn: _Turn, target: State, trigger: str, reason: str | None) -> None:
+    run = turn.value
+    if run.paused:
+        turn.send(DISPATCH, m.HoldRun(run.id, held=False), control=True)
+    for seed in run_plan.worker_seeds(run.spec, run.id) if run.expanded >= 0 else ():
+        turn.send(f"worker:{seed.id}", m.Shutdown("its run is over"))
+    turn.move(target, trigger, reason=reason, operator=run.operator)
+
+
+def _cancelling(run: Run) -> m.Cancel:
+    return m.Cancel(run.reason, run.operator)
+
+
+def _hold(turn: _Turn) -> None:
+    held = turn.value.paused
+    turn.send(DISPATCH, m.HoldRun(turn.value.id, held), control=True)
+    turn.tell_all(m.ClockHeld(held))
+
+
+# --- the operator's hand --------------------------------------------------------------------------
+
+
+def _hand(turn: _Turn, message: Hand) -> None:
+    run = turn.value
+    if run.completed_at is not None:
+        turn.reply(m.Refused(f"{run.id} has {run.state} already"))
+        return
+    match message:
+        case m.Pause():
+            _pause(turn, message)
+        case m.Resume():
+            _resume(turn, message)
+        case m.Cancel():
+            _cancel(turn, message)
+        case m.RerunGate():
+            _rerun(turn, message)
+
+
+def _note(turn: _Turn, event_type: str, message: m.Pause | m.Resume | m.Cancel) -> None:
+    turn.effects.append(Note(event_type, "info", message.reason, None, message.operator))
+
+
+def _pause(turn: _Turn, message: m.Pause) -> None:
+    run = turn.value
+    if run.paused:
+        return turn.reply(m.Accepted("is paused already", run.id))
+    turn.change(paused=True)
+    if run.state is State.RUNNING:
+        turn.move(State.PAUSED, "run_paused", reason=message.reason, operator=message.operator)
+        _hold(turn)
+    else:
+        _note(turn, "run_pause_requested", message)
+    return turn.reply(m.Accepted("paused: what runs finishes", run.id))
+
+
+def _resume(turn: _Turn, message: m.Resume) -> None:
+    run = turn.value
+    if not run.paused:
+        return turn.reply(m.Accepted("is not paused", run.id))
+    turn.change(paused=False)
+    if run.state is State.PAUSED:
+        turn.move(State.RUNNING, "run_resumed", reason=message.reason, operator=message.operator)
+        _hold(turn)
+        # Whatever got stuck during the pause was told nothing: all are told now.
+        _settle(turn, 1, None)
+    else:
+        _note(turn, "run_resume_requested", message)
+    return turn.reply(m.Accepted("resumed", run.id))
+
+
+def _cancel(turn: _Turn, message: m.Cancel) -> None:
+    run = turn.value
+    if run.ending == "cancelled":
+        return turn.reply(m.Accepted("is being cancelled already", run.id))
+    turn.change(ending="cancelled", reason=message.reason, operator=message.operator)
+    _note(turn, "run_cancel_requested", message)
+    if run.expanded < 0:
+        _end(turn, State.CANCELLED, "run_cancelled", message.reason)
+    elif run.state is not State.INITIALIZING:
+        turn.tell_all(_cancelling(turn.value), control=True)
+        _settle(turn, run.movable, None)
+    # Else once all of it is made: what is not there cannot end.
+    return turn.reply(m.Accepted("cancelled, once all of it has ended", run.id))
+
+
+def _rerun(turn: _Turn, message: m.RerunGate) -> None:
+    """Handed on: the gate itself knows whether it has ended. Whoever asks has looked its id up."""
+    run, names = turn.value, list(turn.value.spec.gates)
+    name = message.gate_id.rpartition("/gate:")[2].partition("~")[0]
+    if name not in names or not message.gate_id.startswith(f"{run.id}/gate:"):
+        return turn.reply(m.Refused(f"{message.gate_id} is no gate of {run.id}"))
+    if run.ending is not None or not run.unfinished:
+        return turn.reply(m.Refused(f"{run.id} is ending: nothing of it waits for a gate"))
+    at = names.index(name)
+    n = run.gate_counts[at] + 1
+    counts = (*run.gate_counts[:at], n, *run.gate_counts[at + 1 :])
+    turn.change(gate_counts=counts, gates_open=run.gates_open + 1)
+    again = msgspec.structs.replace(message, n=n)
+    return turn.effects.append(Send(f"test_gate:{message.gate_id}", again, hand_on=True))

@@ -159,6 +159,7 @@ class WorkstreamSeed(_Spec, frozen=True):
     gates: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()  # names, in the order of the plan
     timed: tuple[str, ...] = ()  # those with a timeout that stands still while paused
+    bridges: tuple[str, ...] = ()  # those that tasks of other workstreams wait for
     sources: tuple[Address, ...] = ()  # workstreams that it waits for
     dependents: tuple[Address, ...] = ()  # workstreams that wait for it
 

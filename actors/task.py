@@ -116,7 +116,7 @@ def _advance(turn: TaskTurn, **changes: Any) -> None:
     if before.state is State.PENDING:
         moves.block(turn, "dependency_failed") if turn.value.blocked else moves.start(turn)
     elif before.state is State.BLOCKED:
-        moves.reconsider(turn, before)
+        moves.reconsider(turn)
 
 
 # --- its work -----------------------------------------------------------------------------------
@@ -280,20 +280,10 @@ def _above(turn: TaskTurn, message: Above) -> None:
         case m.Cancel():
             _cancel(turn, message)
         case m.EndBlocked():
-            _end_blocked(turn)
+            if task.state is State.BLOCKED:
+                moves.end_blocked(turn)
         case m.ClockHeld():
             moves.hold_clocks(turn, held=message.held)
-
-
-def _end_blocked(turn: TaskTurn) -> None:
-    task = turn.value
-    if task.state is not State.BLOCKED:
-        return
-    worst = waits.worst(task.after, task.gates)
-    if worst.standing is Standing.STALLED:
-        return  # no verdict on the work: it waits until the gate is rerun, whatever the plan says
-    turn.change(through_failure=worst.standing is Standing.FAILED)
-    moves.end(turn, State.CANCELLED, "task_cancelled", worst.root())
 
 
 def _cancel(turn: TaskTurn, message: m.Cancel) -> None:
@@ -454,7 +444,7 @@ def _unblock(turn: TaskTurn, message: m.Unblock) -> None:
         return _refuse(turn, f"no cause has that name; {before.id} is blocked by {known}")
     turn.change(after=after, gates=gates)
     _note(turn, "task_unblocked", message)
-    moves.reconsider(turn, before, message.operator)
+    moves.reconsider(turn, message.operator)
     return _accept(turn, f"waived {', '.join(waived)}")
 
 

@@ -61,27 +61,36 @@ def block(turn: TaskTurn, trigger: str) -> None:
     worst = waits.worst(turn.value.after, turn.value.gates)
     reason = worst.root()
     turn.move(State.BLOCKED, trigger, reason=reason)
-    turn.send(turn.value.workstream, m.TaskBlocked(turn.value.address, blocked=True))
-    _tell_blocked(turn, worst.standing, Standing.WAITING)
+    address = turn.value.address
+    turn.send(turn.value.workstream, m.TaskBlocked(address, blocked=True))
+    turn.tell(m.DependencyBlocked(address, Standing.STALLED, Standing.WAITING, reason))
 
 
-def reconsider(turn: TaskTurn, before: Task, operator: str | None = None) -> None:
-    """BLOCKED: free to go, or blocked for a worse or a better cause than `before`."""
-    was = waits.worst(before.after, before.gates).standing
+def reconsider(turn: TaskTurn, operator: str | None = None) -> None:
+    """BLOCKED: free to go, or still blocked, perhaps for another cause."""
     worst = waits.worst(turn.value.after, turn.value.gates)
     if worst.blocked:
-        turn.change(reason=worst.root())
-        if worst.standing is not was:
-            _tell_blocked(turn, worst.standing, was)
+        if worst.root() != turn.value.reason:
+            turn.change(reason=worst.root())
+        if turn.value.doomed:
+            end_blocked(turn)
         return
-    turn.move(State.PENDING, "dependency_recovered", operator=operator)
-    turn.send(turn.value.workstream, m.TaskBlocked(turn.value.address, blocked=False))
-    _tell_blocked(turn, Standing.WAITING, was)
+    turn.move(State.PENDING, "dependency_recovered", operator=operator, doomed=False)
+    address = turn.value.address
+    turn.send(turn.value.workstream, m.TaskBlocked(address, blocked=False))
+    turn.tell(m.DependencyBlocked(address, Standing.WAITING, Standing.STALLED))
     start(turn)
 
 
-def _tell_blocked(turn: TaskTurn, standing: Standing, was: Standing) -> None:
-    turn.tell(m.DependencyBlocked(turn.value.address, standing, was, turn.value.reason))
+def end_blocked(turn: TaskTurn) -> None:
+    """BLOCKED, and nothing but an operator could move it: ends where the cause is certain. What is
+    only stalled waits, and is remembered."""
+    worst = waits.worst(turn.value.after, turn.value.gates)
+    if worst.standing is Standing.STALLED:
+        turn.change(doomed=True)
+        return
+    turn.change(through_failure=worst.standing is Standing.FAILED)
+    end(turn, State.CANCELLED, "task_cancelled", worst.root())
 
 
 def retry(turn: TaskTurn, reason: str, *, timeout: bool = False) -> None:
@@ -155,7 +164,7 @@ def standing(task: Task) -> Standing:
                 return Standing.DONE
             return Standing.FAILED if task.through_failure else Standing.WITHDRAWN
         case State.BLOCKED:
-            return waits.worst(task.after, task.gates).standing
+            return Standing.STALLED  # an operator may still free it
         case State.PENDING | State.QUEUED | State.RUNNING | State.VALIDATING | State.RETRYING:
             return Standing.WAITING
 

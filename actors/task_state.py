@@ -93,6 +93,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     closed: bool = False  # its workstream ended it: no retry can follow
     operator: str | None = None  # who cancelled it
     paused: bool = False
+    doomed: bool = False  # BLOCKED, and to end as soon as it is certain that a failure blocks it
     held: bool = False  # its clocks stand still for a pause above it
     queue_due: float | None = None  # while its clocks stand still: the seconds that were left
     total_due: float | None = None
