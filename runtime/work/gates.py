@@ -17,7 +17,7 @@ import msgspec
 from actors.effects import Address, KillGate, RunGate
 from actors.messages import GateEnded, Outcome
 from runtime.work.host import Host
-from runtime.work.outcome import outcome_of
+from runtime.work.outcome import one_line, outcome_of
 from runtime.work.port import Report
 from runtime.work.site import Site
 from runtime.work.wire import (
@@ -76,7 +76,15 @@ class Gates:
         marks = self._site.marks(BANKSMAN_GATE=gate_id)
         gate = _Gate(Host(self._site, _HEARTBEAT_S, marks), f"{gate_id}.{effect.attempt}")
         marks["BANKSMAN_ATTEMPT"] = str(effect.attempt)
-        gate.host.send(self._site.order(effect, gate.lease, gate_id, list(effect.command), marks))
+        try:
+            order = self._site.order(effect, gate.lease, gate_id, list(effect.command), marks)
+        except ValueError as error:  # text that no system call takes, from a plan built in Python
+            refused = Outcome(
+                reason="not_started", error=one_line(str(error), self._limits), infrastructure=True
+            )
+            self._report(effect.gate, GateEnded(effect.attempt, refused))
+            return
+        gate.host.send(order)
         self._gates[effect.gate] = gate
         self._group.start_soon(self._live, effect, gate)
 

@@ -16,7 +16,7 @@ from runtime.work.child.proc import look
 from runtime.work.environment import loader_environment
 from runtime.work.reap import Named, Reaped, Trace, kill_all
 from runtime.work.site import Site
-from runtime.work.wire import LaunchedReply, Order, Reply, decode, encode
+from runtime.work.wire import LaunchedReply, Order, Reply, StopOrder, decode, encode
 
 # Only this folder, and only for the import: a user's module may have any of our names.
 _BOOT = (
@@ -44,7 +44,7 @@ class Host:
         self._scope = anyio.CancelScope()
         self._patience: asyncio.TimerHandle | None = None
         self._unsent = bytearray()
-        self._blocked = False
+        self._blocked = self._stopping = False
         self._orders = self._replies = self._log = self._pidfd = -1
         self._process: subprocess.Popen[bytes] | None = None
         self._leaving_s = 0.0
@@ -73,6 +73,7 @@ class Host:
     def send(self, order: Order) -> None:
         """Puts an order on its way, also before the child is up. Never blocks: a child that hangs
         does not hang us."""
+        self._stopping = self._stopping or type(order) is StopOrder
         self._unsent += encode(order) + b"\n"
         if self._pidfd >= 0:
             self._flush()
@@ -146,10 +147,12 @@ class Host:
         process = self._process
         found: list[Reaped] = []
         if process is not None:
-            # 0 means: told to stop, and it has itself seen that nothing is left.
-            if await self._exited(self._leaving_s) != 0:
+            code = await self._exited(self._leaving_s)
+            # 0 says that it has itself seen that nothing is left. An embedding program that reaps
+            # our children makes any end look like that, so it must have been told to stop as well.
+            if code != 0 or not self._stopping:
                 found = await kill_all([self._trace()], self._kill_timeout_s)
-                await self._exited(self._kill_timeout_s)
+                await self._exited(self._limits.answer_timeout_s)
             said = self._last_words(process.returncode)
             self.complaint = f"{self.complaint}, {said}" if self.complaint else said
         self._close()

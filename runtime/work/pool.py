@@ -21,7 +21,7 @@ from actors.effects import Address, Offer, Release, StartProcess, StopProcess, W
 from actors.messages import Heartbeat, Launched, Outcome, ProcessExited, ProcessStarted, WorkEnded
 from runtime.work.child.proc import boot_id
 from runtime.work.host import Host
-from runtime.work.outcome import outcome_of
+from runtime.work.outcome import one_line, outcome_of
 from runtime.work.port import Report
 from runtime.work.site import Site
 from runtime.work.wire import (
@@ -108,8 +108,14 @@ class Pool:
         """One lease of work."""
         child = self._children[effect.uet]
         assert child.lease is None, (child.lease, effect)
+        try:
+            order = self._order(effect)
+        except ValueError as error:  # text that no system call takes, from a plan built in Python
+            refused = Outcome(reason="not_started", error=one_line(str(error), self._limits))
+            self._report(effect.uet, WorkEnded(effect.lease, refused))
+            return
         child.lease, child.withdrawn = effect.lease, None
-        child.host.send(self._order(effect))
+        child.host.send(order)
 
     def release(self, effect: Release) -> None:
         """Its launcher is on record: let it exec."""

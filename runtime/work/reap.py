@@ -90,8 +90,9 @@ async def kill_all(traces: list[Trace], bound_s: float) -> list[Reaped]:
     pause = _PAUSE_S
     seen: dict[str | None, set[int]] = {}
     calm = 0
+    thread = anyio.CapacityLimiter(1)  # a program that has used up its threads can still kill
     while True:
-        found, sure = await anyio.to_thread.run_sync(_targets, traces)
+        found, sure = await anyio.to_thread.run_sync(_targets, traces, limiter=thread)
         calm = calm + 1 if sure and not found else 0
         over = anyio.current_time() >= until
         left: dict[str | None, set[int]] = {}

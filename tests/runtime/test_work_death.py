@@ -205,6 +205,37 @@ async def _run(work: Work, *, task_status: anyio.abc.TaskStatus[None]) -> None:
     await work.run(task_status=task_status)
 
 
+HOST = """
+import signal, sys, anyio
+from pathlib import Path
+from tests.runtime.work_kit import working
+
+async def main():
+    async with working(Path(sys.argv[1])) as desk:
+        await desk.start()
+        outcome = await desk.do("sh", "-c", "kill -0 $$; exit 3")
+        exited = await desk.stop()
+        print(outcome.exit_code, exited.crashed)
+
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
+anyio.run(main)
+"""
+
+
+def test_a_program_that_ignores_its_children_and_blocks_signals_can_embed_workers(
+    tmp_path: Path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HOST, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("3 False\n", "")
+
+
 # --- the end of the supervisor ----------------------------------------------------------------
 
 

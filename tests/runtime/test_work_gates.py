@@ -95,3 +95,9 @@ async def test_a_verdict_leaves_no_process_behind(tmp_path: Path) -> None:
         await desk.gate("true")
         assert descendants(os.getpid()) == []
         assert not desk.work.busy
+
+
+async def test_text_that_no_system_takes_is_the_machines_fault(tmp_path: Path) -> None:
+    async with working(tmp_path) as desk:
+        outcome = await desk.gate("echo", "\ud800")
+    assert (outcome.reason, outcome.infrastructure) == ("not_started", True)

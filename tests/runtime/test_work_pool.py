@@ -72,6 +72,12 @@ async def test_a_command_that_cannot_be_started_says_why(
     assert (outcome.exit_code, outcome.infrastructure) == (None, False)
 
 
+async def test_text_that_no_system_takes_is_refused_and_harms_nobody(desk: Desk) -> None:
+    lease = desk.offer("echo", "\ud800")
+    assert (await desk.ended(lease)).reason == "not_started"
+    assert (await desk.do("true")).exit_code == 0
+
+
 async def test_a_folder_that_is_not_there_says_so(desk: Desk, tmp_path: Path) -> None:
     outcome = await desk.do("true", cwd="nowhere")
     assert outcome.reason == "not_started"

@@ -22,6 +22,9 @@ _PAUSE_MAX_S = 0.1
 
 def keep() -> None:
     """Forks. Returns in the worker child only; the keeper stays until all is over."""
+    # An embedding program may ignore SIGCHLD, or block signals: both would be inherited.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     keeper = os.getpid()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     worker = os.fork()
