@@ -72,6 +72,15 @@ async def test_a_command_that_cannot_be_started_says_why(
     assert (outcome.exit_code, outcome.infrastructure) == (None, False)
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="to root no folder is closed")
+async def test_a_closed_folder_in_the_search_path_makes_no_command_look_forbidden(
+    desk: Desk, tmp_path: Path
+) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    outcome = await desk.do("no-such-tool", env={"PATH": f"{tmp_path}/closed:/usr/bin:/bin"})
+    assert outcome.error == "no-such-tool: not found; install it or fix the plan"
+
+
 async def test_text_that_no_system_takes_is_refused_and_harms_nobody(desk: Desk) -> None:
     lease = desk.offer("echo", "\ud800")
     assert (await desk.ended(lease)).reason == "not_started"

@@ -235,6 +235,8 @@ def _not_started(trouble: bytes, order: Order) -> dict[str, object]:
             error = f"cwd {folder}: {os.strerror(int(number))}; make it or fix the plan"
         case "exec", errno.ENOENT | errno.ENOTDIR:
             error = f"{program}: not found; install it or fix the plan"
+        case "exec", errno.EACCES if not _is_there(order):
+            error = f"{program}: not found; install it or fix the plan"
         case "exec", errno.EACCES:
             error = f"{program}: not executable; allow it (chmod +x) or fix the plan"
         case "exec", errno.ENOEXEC:
@@ -242,3 +244,13 @@ def _not_started(trouble: bytes, order: Order) -> dict[str, object]:
         case _:
             error = f"{program}: {text}"
     return {"reason": "not_started", "error": error, "infrastructure": step == "launch"}
+
+
+def _is_there(order: Order) -> bool:
+    """Whether a file of the command's name can be seen: a folder of the search path that may not be
+    entered makes any missing command look forbidden."""
+    program = order.argv[0]
+    if b"/" in program:
+        return True
+    folders = order.env.get(b"PATH", os.fsencode(os.defpath)).split(b":")
+    return any(os.path.lexists(os.path.join(folder, program)) for folder in folders)
