@@ -27,7 +27,7 @@ def titled(rt: Engine, state_dir: Path) -> Iterator[str]:
     database = rt.db_path
     yield (
         f"{paint('state', 'dim')}  {state_dir}  ({database.name} {size(database.stat().st_size)},"
-        f" owner epoch {rt.owner_epoch}, pid of the owner in `banksman status`)"
+        f" owner epoch {rt.owner_epoch})"
     )
 
 
@@ -48,14 +48,25 @@ def recovered(report: RecoveryReport) -> Iterator[str]:
         f"{paint('recovered', 'bold')}  {found} in {length(report.seconds)}"
         + "".join(f", {text}" for text in extra)
     )
-    if total <= _SPELLED_OUT_MAX and total == len(report.lines):
-        for line in report.lines:
+    lines = [line for line in report.lines if not _of_a_slot(line.entity)]
+    slots = {name: n for name, n in report.totals.items() if _of_a_slot(name)}
+    if total - sum(slots.values()) == len(lines) <= _SPELLED_OUT_MAX:
+        for line in lines:
             kind, _, entity_id = line.entity.partition(":")
             yield f"  {kind} {entity_id}  {line.state}: {line.action}"
-        return
-    actions = {
-        f"{line.entity.partition(':')[0]} {line.state}": line.action for line in report.lines
-    }
-    for name, count in report.totals.items():
+        told = slots
+    else:
+        told = report.totals
+    actions = {_class(line.entity, line.state): line.action for line in report.lines}
+    for name, count in told.items():
         action = actions.get(name)
         yield f"  {count:>6} {name}" + (f": {action}" if action else "")
+
+
+def _class(entity: str, state: str) -> str:
+    return f"{entity.partition(':')[0]} {state}"
+
+
+def _of_a_slot(entity: str) -> bool:
+    # Slots and their processes come back with every owner: never worth a line each.
+    return entity.startswith(("worker", "uet_worker"))

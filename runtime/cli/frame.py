@@ -10,7 +10,7 @@ import msgspec
 from rich.text import Text
 
 from runtime.cli.scene import Scene
-from runtime.cli.text import STATE_STYLES, one_line
+from runtime.cli.text import STATE_STYLES, brief, one_line
 from runtime.view.board import Board, Line, Underway
 from runtime.view.told import whole_length
 
@@ -145,7 +145,7 @@ def _lines(board: Board, style: Style, rows: int, now: float) -> list[Text]:
         shown = [line for line in lines if line.id in chosen]
     name = max((len(line.name) for line in shown), default=0)
     name = min(name, max(12, style.width // 4))
-    found = [_line(line, style, name, now) for line in shown]
+    found = [_line(line, style, name, board.run_id + "/", now) for line in shown]
     if len(lines) > len(shown):
         rest: dict[str, int] = {}
         for line in lines:
@@ -160,7 +160,7 @@ def _urgency(line: Line) -> int:
     return _URGENCY.index(line.state) if line.state in _URGENCY else len(_URGENCY)
 
 
-def _line(line: Line, style: Style, name: int, now: float) -> Text:
+def _line(line: Line, style: Style, name: int, cut: str, now: float) -> Text:
     done = line.counts.get("completed", 0)
     bad = line.counts.get("failed", 0)
     took = _took(line.began, line.ended, now)
@@ -170,7 +170,7 @@ def _line(line: Line, style: Style, name: int, now: float) -> Text:
         if line.counts.get(state)
     ]
     if line.reason and line.state not in ("running", "completed"):
-        details = [one_line(line.reason)]
+        details = [brief(line.reason, cut)]
     colour = _style(line.state)
     return Text.assemble(
         "  ",
@@ -217,9 +217,10 @@ def _waiting(board: Board, now: float) -> Iterator[Text]:
     if board.state == "paused":
         why = f": {one_line(board.reason)}" if board.reason else ""
         yield Text(f"  paused{why}; `banksman resume {board.run_id}` lets it go on", "yellow")
+    cut = board.run_id + "/"
     retrying = [t for t in board.tasks.values() if t.state == "retrying"]
     for task in retrying[:2]:
-        why = f": {one_line(task.reason)}" if task.reason else ""
+        why = f": {brief(task.reason, cut)}" if task.reason else ""
         yield Text(f"  {_short(task)} tries again after a pause{why}", "yellow")
     counts = board.totals()
     parts = []

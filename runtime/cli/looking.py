@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from runtime.cli.calling import Call, entity, shared
-from runtime.cli.text import columns, counted, instant, length, paint, state
+from runtime.cli.text import brief, columns, counted, instant, length, paint, state
 from runtime.control.client import Client, NoOwner, OwnerLost
 from runtime.store.layout import Layout
 from runtime.store.lock import holder, is_owned
@@ -141,7 +141,14 @@ def _all_runs(state_dir: Path, owner: dict[str, Any] | None, found: list[RunRow]
     yield from columns(
         ("run", "state", "began", "took", "tasks", "reason"),
         (
-            (r.id, r.state, instant(r.created_at), _took(r, now), progress(r.tasks), r.reason or "")
+            (
+                r.id,
+                r.state,
+                instant(r.created_at),
+                _took(r, now),
+                progress(r.tasks),
+                brief(r.reason, r.id + "/"),
+            )
             for r in found
         ),
     )
@@ -169,7 +176,7 @@ def _one_run(
     now = time.time()
     yield f"{paint(run.id, 'bold')}  {state(run.state)}  {progress(run.tasks)}  {_took(run, now)}"
     if run.reason:
-        yield from columns(("reason",), [(run.reason,)])
+        yield f"{paint('reason', 'dim')}  {brief(run.reason, run.id + '/')}"
     yield f"{paint('owner', 'dim')}  {_owner_line(owner, run.completed_at is None)}"
     yield ""
     yield from columns(
@@ -181,7 +188,7 @@ def _one_run(
                 _took(w, now),
                 progress(w.tasks),
                 ", ".join(w.depends_on) or "-",
-                w.reason or "",
+                brief(w.reason, run.id + "/"),
             )
             for w in streams
         ),
@@ -202,7 +209,7 @@ def _gate_lines(found: list[GateRow], cut: str) -> Iterable[str]:
                 g.type,
                 "" if g.exit_code is None else str(g.exit_code),
                 _took(g, now),
-                g.reason or "",
+                brief(g.reason, cut),
             )
             for g in found
         ),
@@ -218,7 +225,7 @@ def _task_cells(task: TaskRow, now: float, cut: str) -> tuple[str, ...]:
         "" if task.exit_code is None else str(task.exit_code),
         _took(task, now),
         task.worker_id.removeprefix(cut) if task.worker_id else "",
-        task.reason or "",
+        brief(task.reason, cut),
     )
 
 

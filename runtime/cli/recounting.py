@@ -14,7 +14,7 @@ import click
 from runtime.cli.calling import Call, entity, shared
 from runtime.cli.exits import Exit, Stop
 from runtime.cli.moments import moment
-from runtime.cli.text import SEVERITY_STYLES, clean, instant, length, one_line, paint, state
+from runtime.cli.text import SEVERITY_STYLES, brief, clean, instant, length, one_line, paint, state
 from runtime.control.client import Client, NoOwner
 from runtime.view import audit
 from runtime.view.filters import SEVERITIES, EventFilter
@@ -116,7 +116,7 @@ def event_line(event: dict[str, Any], *, cut: str = "") -> str:
     if event["operator"]:
         parts.append(f"by {one_line(event['operator'])}")
     if event["reason"]:
-        parts.append(f"({one_line(event['reason'])})")
+        parts.append(f"({brief(event['reason'], cut)})")
     return "  ".join(parts)
 
 

@@ -11,7 +11,7 @@ from runtime.cli.calling import Call, entity, shared
 from runtime.cli.exits import Exit, Stop
 from runtime.cli.looking import progress
 from runtime.cli.moments import moment
-from runtime.cli.text import columns, counted, instant, length, one_line, paint, state
+from runtime.cli.text import brief, columns, counted, instant, length, paint, state
 from runtime.view import rows, stats
 from runtime.view.report import Report, report
 from runtime.view.rows import TaskRow
@@ -57,8 +57,9 @@ def report_lines(found: Report) -> Iterator[str]:
     """The report for a person."""
     run = found.run
     yield f"{paint(run.id, 'bold')}  {state(run.state)}  {progress(run.tasks)}"
+    cut = run.id + "/"
     if run.reason:
-        yield f"  {one_line(run.reason)}"
+        yield f"  {brief(run.reason, cut)}"
     saved = f", {length(found.work_seconds)} of work" if found.work_seconds else ""
     retries = counted(found.retries, "retry", "retries")
     yield f"  took {length(found.seconds)}{saved}, {retries}"
@@ -67,40 +68,38 @@ def report_lines(found: Report) -> Iterator[str]:
     yield ""
     yield from columns(
         ("workstream", "state", "tasks", "reason"),
-        ((w.name, w.state, progress(w.tasks), w.reason or "") for w in found.workstreams),
+        ((w.name, w.state, progress(w.tasks), brief(w.reason, cut)) for w in found.workstreams),
     )
-    yield from _some("failed", found.failed, run.id)
-    yield from _some("not ended", found.waiting, run.id)
+    yield from _some("failed", found.failed, cut)
+    yield from _some("not ended", found.waiting, cut)
     gates = [g for g in found.gates if g.state != "passed"]
     if found.gates:
         yield ""
         passed = len(found.gates) - len(gates)
         yield f"{paint('gates', 'bold')}  {passed}/{len(found.gates)} passed"
         for gate in gates:
-            yield f"  {gate.id.removeprefix(run.id + '/')}  {state(gate.state)}{_why(gate.reason)}"
+            yield f"  {gate.id.removeprefix(cut)}  {state(gate.state)}{_why(gate.reason, cut)}"
     if found.slowest:
         yield ""
         yield paint("slowest", "bold")
-        yield from (
-            f"  {length(t.seconds):>7}  {t.id.removeprefix(run.id + '/')}" for t in found.slowest
-        )
+        yield from (f"  {length(t.seconds):>7}  {t.id.removeprefix(cut)}" for t in found.slowest)
 
 
-def _some(title: str, tasks: list[TaskRow], run_id: str) -> Iterator[str]:
+def _some(title: str, tasks: list[TaskRow], cut: str) -> Iterator[str]:
     if not tasks:
         return
     yield ""
     yield paint(title, "bold")
     for task in tasks[:_SHOWN]:
         code = "" if task.exit_code is None else f" exit {task.exit_code}"
-        name = task.id.removeprefix(run_id + "/")
-        yield f"  {name}  {state(task.state)}{code}{_why(task.reason)}"
+        name = task.id.removeprefix(cut)
+        yield f"  {name}  {state(task.state)}{code}{_why(task.reason, cut)}"
     if len(tasks) > _SHOWN:
-        yield f"  and more: `banksman tasks {run_id} --state {tasks[0].state}`"
+        yield f"  and more: `banksman tasks {cut[:-1]} --state {tasks[0].state}`"
 
 
-def _why(reason: str | None) -> str:
-    return f"  ({one_line(reason)})" if reason else ""
+def _why(reason: str | None, cut: str) -> str:
+    return f"  ({brief(reason, cut)})" if reason else ""
 
 
 def _failures(found: list[stats.Failure]) -> Iterable[str]:

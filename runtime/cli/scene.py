@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from actors.messages import OWNER_RESTARTED
 from runtime.cli.recounting import event_line, seconds
 from runtime.view.board import Board
 from runtime.view.filters import SEVERITIES
@@ -126,6 +127,8 @@ class LineScreen:
 
     def event(self, event: dict[str, Any]) -> None:
         moved = event["from_state"] not in (None, event["to_state"])
+        if event["reason"] == OWNER_RESTARTED:
+            return  # the recovery report has said so already
         if (moved and event["entity_type"] in _SHOWN_KINDS) or (
             SEVERITIES.index(event["severity"]) >= _NOTABLE
         ):

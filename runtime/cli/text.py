@@ -12,6 +12,7 @@ from itertools import chain, islice
 from runtime.view.told import length
 
 __all__ = [
+    "brief",
     "clean",
     "colours",
     "columns",
@@ -90,6 +91,13 @@ def clean(text: str) -> str:
 def one_line(text: str) -> str:
     """Foreign text as a single line."""
     return " ".join(clean(text).split())
+
+
+def brief(reason: str | None, cut: str) -> str:
+    """A reason as a single line, without the prefix `cut` of the ids in it."""
+    if not reason:
+        return ""
+    return one_line(reason.replace(cut, "") if cut else reason)
 
 
 def _visible(match: re.Match[str]) -> str:

@@ -43,13 +43,16 @@ _NAME = (
 def failures(db: sqlite3.Connection, since: float, limit: int) -> list[Failure]:
     """What failed or had to be retried, by entity and reason, most frequent first."""
     rows = db.execute(
-        f"SELECT entity_type, {_NAME} AS name, trigger, reason, count(*) AS count,"
+        f"SELECT entity_type, {_NAME} AS name, trigger,"
+        " replace(reason, run_id || '/', '') AS cause, count(*) AS count,"
         " max(transitioned_at) AS last_at, entity_id AS last_id FROM state_transitions"
         " WHERE from_state <> to_state AND transitioned_at >= ? AND ("
         "   (to_state = 'failed')"
         "   OR (entity_type = 'task' AND to_state = 'retrying')"
-        "   OR (entity_type = 'uet_worker' AND trigger IN ('crashed', 'spawn_failed')))"
-        " GROUP BY entity_type, name, trigger, reason ORDER BY count DESC, last_at DESC LIMIT ?",
+        "   OR (entity_type = 'uet_worker' AND trigger IN ('crashed', 'spawn_failed')"
+        # The end of an owner is no failure of the processes that end with it.
+        "       AND reason IS NOT 'owner restarted'))"
+        " GROUP BY entity_type, name, trigger, cause ORDER BY count DESC, last_at DESC LIMIT ?",
         (since, limit),
     )
     return [
@@ -57,7 +60,7 @@ def failures(db: sqlite3.Connection, since: float, limit: int) -> list[Failure]:
             row["entity_type"],
             row["name"],
             row["trigger"],
-            row["reason"],
+            row["cause"],
             row["count"],
             row["last_at"],
             row["last_id"],
