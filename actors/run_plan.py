@@ -114,6 +114,7 @@ def task_seeds(plan: Plan, run_id: str, first: int, count: int) -> list[TaskSeed
                 env_pass=run.env_pass,
                 base_dir=run.base_dir,
                 run_priority=run.priority,
+                own_slots=bool(plan.workers),
             )
         )
     return seeds

@@ -296,14 +296,13 @@ def _uet_ended(turn: _Turn, message: m.UetEnded) -> None:
     if message.uet != f"uet_worker:{worker.uet_id}" or worker.state is State.SHUTDOWN:
         return
     _take_back(turn)
-    turn.effects.append(CancelTimer("heartbeat"))
+    turn.effects += (CancelTimer("heartbeat"), CancelTimer("recovery"))
     turn.change(uet_id=None, ready=False)
     if message.reason == m.OWNER_RESTARTED or (worker.replacing and not message.crashed):
         _spawn(turn)
     elif worker.state is State.FAILED:
         _restart_later(turn)
     elif message.crashed:
-        turn.effects.append(CancelTimer("recovery"))
         turn.move(State.FAILED, "worker_failed", crashed=True, reason=message.reason)
         _restart_later(turn)
     # Else the owner stops in good order: the next one finds a slot without a process.
@@ -481,9 +480,8 @@ def _shutdown(turn: _Turn, message: m.Shutdown) -> None:
 
 def _end(turn: _Turn, reason: str | None, by: str | None = None, kill: bool = False) -> None:
     uet_id, doubted = turn.value.uet_id, turn.value.state is State.UNRESPONSIVE
-    _take_back(turn)
-    ended = _NO_LEASE | {"reason": reason, "operator": by, "ready": False}
-    turn.move(State.SHUTDOWN, "shutdown", **ended)
+    turn.send(DISPATCH, m.SlotGone(f"worker:{turn.value.id}"))
+    turn.move(State.SHUTDOWN, "shutdown", reason=reason, operator=by, ready=False, **_NO_LEASE)
     if uet_id is not None:
         turn.send(f"uet_worker:{uet_id}", m.StopUet(kill or doubted, reason))
 
