@@ -27,7 +27,8 @@ _VALUE = '{"attempt":1,"dispatches":1,"queued_at":1700000000.25,"unmet":[]}'
 
 
 def _rows(first: int) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
-    audit, entities = [], []
+    audit: list[tuple[object, ...]] = []
+    entities: list[tuple[object, ...]] = []
     for seq in range(first, first + BATCH):
         task = f"nightly-8k2m4xq/build/task-{seq % BATCH:06d}"
         event = f"evt_0192f0c8-7d3a-7bbb-8ccc-{seq:012d}"
