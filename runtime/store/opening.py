@@ -112,7 +112,7 @@ def _head(db: sqlite3.Connection, path: Path, meta: dict[str, str]) -> Head:
 def _add_edges(db: sqlite3.Connection, kinds: Iterable[Kind]) -> None:
     for kind in kinds:
         for edge in kind.chart.edges if kind.chart is not None else ():
-            row = (kind.name, edge.source, edge.target, edge.trigger, edge.severity)
+            row = (kind.name, str(edge.source), str(edge.target), edge.trigger, edge.severity)
             known = db.execute(
                 "SELECT 1 FROM legal_edges WHERE machine = ? AND from_state = ? AND to_state = ?"
                 " AND trigger = ?",

@@ -13,6 +13,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -87,6 +88,7 @@ class Store:
         self._db: aiosqlite.Connection | None = None
         self._journal: Journal | None = None
         self._last: asyncio.Task[Any] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._unknown = False
 
     @classmethod
@@ -231,6 +233,8 @@ class Store:
             lambda db: opening.take_back(db, self.layout, self.durability, self.owner_epoch)
         )
         self._unknown = False
+        if self._journal is not None:
+            await self._hop(self._journal.settle)
         return self.head.seq
 
     async def checkpoint(self) -> None:
@@ -255,15 +259,28 @@ class Store:
         db.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if clean else 'PASSIVE'})")
 
     async def close(self) -> None:
-        """Marks a clean stop, releases the directory. Idempotent; a cancel cuts nothing."""
-        if self._db is not None:
-            with anyio.CancelScope(shield=True):
-                await self._to_end(self._close())
+        """Marks a clean stop, releases the directory. Idempotent; a cancel cuts nothing. Raises
+        nothing of ours: a store that could not be marked is checked by the next owner."""
+        closing = self._closing
+        if closing is None:
+            closing = self._closing = asyncio.ensure_future(_after(self._last, self._close()))
+        cancelled: asyncio.CancelledError | None = None
+        with anyio.CancelScope(shield=True):
+            while not closing.done():
+                try:
+                    await asyncio.shield(closing)
+                except asyncio.CancelledError as error:
+                    # The loop must not end before the connection's thread has.
+                    cancelled = error
+        closing.result()
+        if cancelled is not None:
+            raise cancelled
 
     async def _close(self) -> None:
         try:
             if not self._unknown:
-                await self._hop(partial(self._mark, clean=True))
+                with suppress(StoreError):
+                    await self._hop(partial(self._mark, clean=True))
         finally:
             await self._disconnect()
             if self._journal is not None:
