@@ -41,11 +41,11 @@ class Executor(Protocol):
 
     async def reap(self, records: Iterable[Record]) -> list[str]:
         """Kills what a former owner left, before anything is performed. Answers, with a note of
-        each finding, when it is proven dead or the bound is over; `undead` are the leases of
-        `records` of which something lives."""
+        each finding, when it is proven dead or the bound is over."""
 
     @property
-    def undead(self) -> frozenset[str]: ...
+    def undead(self) -> frozenset[str]:
+        """The leases of which something lives that `reap` could not kill."""
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Lives until `close`, or until it is cancelled; all that it started is dead then."""

@@ -28,7 +28,7 @@ from runtime.work.gates import Gates
 from runtime.work.inline import Inline
 from runtime.work.limits import Limits
 from runtime.work.pool import Pool
-from runtime.work.port import Report, WorkEffect
+from runtime.work.port import Executor, Report, WorkEffect
 from runtime.work.reap import Record, reap
 from runtime.work.site import Site
 
@@ -44,7 +44,7 @@ def refusal() -> str | None:
     return None
 
 
-class Work:
+class Work(Executor):
     """The executor of one state directory. `report` is to be set before anything is performed."""
 
     def __init__(
@@ -59,7 +59,7 @@ class Work:
     ) -> None:
         """`calls`: callables by name, for `Offer.call`. `python` runs the children."""
         self.report: Report = _nobody
-        self.undead: frozenset[str] = frozenset()
+        self._undead: frozenset[str] = frozenset()
         self._site = Site(
             state_dir=Path(os.path.realpath(state_dir)),
             output_dir=Path(os.path.realpath(output_dir)),
@@ -105,22 +105,26 @@ class Work:
         """Whether the outcome of something performed is still to come."""
         return self._inline.busy or self._pool.busy or self._gates.busy
 
+    @property
+    def undead(self) -> frozenset[str]:
+        """The leases of which something lives that `reap` could not kill."""
+        return self._undead
+
     async def reap(self, records: Iterable[Record]) -> list[str]:
         """Kills what a former owner left, before anything is performed. Answers, with a note of
-        each finding, when it is proven dead or the bound is over; `undead` are the leases of which
-        something lives."""
+        each finding, when it is proven dead or the bound is over."""
         if self._refusal is not None:
             return []
         limits = self._site.limits
         found = await reap(str(self._site.state_dir), records, limits.kill_timeout_s)
-        self.undead = frozenset(each.lease for each in found if each.lease and each.alive)
+        self._undead = frozenset(each.lease for each in found if each.lease and each.alive)
         notes = []
         for each in found:
             of = f"lease {each.lease}" if each.lease else "a former owner"
             if each.killed:
-                notes.append(f"killed what {of} had left: process {_listed(each.killed)}")
+                notes.append(f"killed what {of} had left: {_listed(each.killed)}")
             if each.alive:
-                notes.append(f"survived KILL, of {of}: process {_listed(each.alive)}")
+                notes.append(f"survived KILL, of {of}: {_listed(each.alive)}")
         return notes
 
     async def run(
@@ -209,4 +213,4 @@ def _nobody(address: Address, message: Message) -> None:
 
 
 def _listed(pids: tuple[int, ...]) -> str:
-    return ", ".join(map(str, pids))
+    return f"process{'es' if len(pids) > 1 else ''} {', '.join(map(str, pids))}"

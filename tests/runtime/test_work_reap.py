@@ -97,9 +97,10 @@ async def test_a_recorded_worker_is_killed_with_a_daemon_that_carries_no_mark(
     tmp_path: Path, strangers: Strangers
 ) -> None:
     parent, daemon = strangers.family()
-    await reap(tmp_path, worker(parent))
+    notes = await reap(tmp_path, worker(parent, lease="1.1"))
     assert not alive(parent)
     assert not alive(daemon)
+    assert notes[0].startswith("killed what lease 1.1 had left: processes ")
 
 
 async def test_a_stopped_worker_is_killed_with_what_it_ran(
