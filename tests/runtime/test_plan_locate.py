@@ -75,6 +75,14 @@ def test_a_key_of_very_many_parts_is_refused_at_its_line() -> None:
     assert caught.value.line == 2
 
 
+def test_a_key_and_a_value_may_be_just_as_deep_as_the_bound() -> None:
+    assert len(max(find_lines("a." * 63 + "b = 1").written)) == 64
+    assert find_lines("a = " + "[" * 64).written
+    for deeper in ("a." * 64 + "b = 1", "a = " + "[" * 65):
+        with pytest.raises(TooDeep):
+            find_lines(deeper)
+
+
 def test_values_nested_very_deep_are_refused_and_not_recursed_into() -> None:
     with pytest.raises(TooDeep):
         find_lines("a = " + "[" * 100_000)

@@ -319,6 +319,10 @@ def test_a_backoff_above_its_cap_is_refused() -> None:
     assert only(plan({"w": {"t": task()}}, workers=pools))[0] == "workers.p.restart.backoff_s"
 
 
+def test_a_backoff_may_be_as_long_as_its_cap() -> None:
+    assert faults(plan({"w": {"t": task(backoff_s=5.0, backoff_s_max=5.0)}})) == ()
+
+
 def test_an_exit_code_cannot_be_expected_and_a_reason_to_retry() -> None:
     both = task(max_retries=1, expected_exit_codes=(0, 2), retry_exit_codes=(1, 2))
     where, text, _ = only(plan({"w": {"t": both}}))
@@ -342,6 +346,12 @@ def test_what_is_odd_is_a_warning(odd: Task, where: str, text: str) -> None:
         (f"workstreams.w.tasks.t.{where}", Severity.WARNING)
     ]
     assert text in found[0].text
+
+
+def test_a_shell_word_in_the_command_of_a_gate_is_a_warning() -> None:
+    gates = {"g": Gate(command=("make", "check", ">", "log"))}
+    found = faults(plan({"w": Workstream(gates=("g",), tasks={"t": task()})}, gates=gates))
+    assert [f.where for f in found] == ["gates.g.command[2]"]
 
 
 def test_a_plan_that_skips_everything_is_a_warning() -> None:
