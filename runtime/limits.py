@@ -125,6 +125,10 @@ CONTROL_SEND_S_MAX = 10.0
 CONTROL_ANSWER_S_MAX = 60.0
 """A client's patience with its owner: one that is busy for longer is not well."""
 
+# Callables of this process that run at once, unless a pool says otherwise: async ones mostly wait, so
+# that cores are not their measure; sync ones take a thread each.
+INLINE_SLOTS: Final = 32
+
 # The owner's log: a few lines a run, so this is years; past it, one old file is kept.
 LOG_BYTES_MAX: Final = 8 * 1024 * 1024
 

@@ -26,7 +26,7 @@ from runtime.crash import crash_points
 from runtime.events import Events
 from runtime.inbox import Envelope
 from runtime.kinds import KINDS, Kind
-from runtime.limits import CLOSE_TIMEOUT_S
+from runtime.limits import CLOSE_TIMEOUT_S, INLINE_SLOTS
 from runtime.log import Log
 from runtime.perform import Performer, Performers
 from runtime.recovery import RecoveryReport
@@ -47,7 +47,7 @@ CREATE: Mapping[str, Callable[[Any, float], Any]] = {
 
 DEFAULT_POOLS: Mapping[str, spec.Pool] = {
     "local": spec.Pool(kind="process"),
-    "inline": spec.Pool(kind="inline"),
+    "inline": spec.Pool(kind="inline", count=INLINE_SLOTS),
 }
 
 
@@ -68,7 +68,7 @@ async def open_runtime(
     """Takes the state directory over and yields its runtime; made if it is not there.
 
     `pools`: the owner's own worker slots, for plans that define none (default: as many processes
-    as cores, and as many slots for Python callables). `kinds`: your own actors (`user_kind`).
+    as cores, and `INLINE_SLOTS` slots for Python callables). `kinds`: your own actors (`user_kind`).
     `role`: what a second process is told: "run" takes no further plans from others, "daemon" does.
     `performers`: what carries out their `Perform` effects, by name. `calls`: callables by name,
     for `Task.call`. `execute=False`: only commands are taken, nothing is started.

@@ -40,6 +40,9 @@ FIGURES: Final = (
     "task_cost_growth",
 )
 
+# Slots of the pool whose whole tasks are counted: with few, the figure is the latency of a commit.
+SLOTS: Final = 256
+
 Say = Callable[[str], None]
 
 
@@ -88,8 +91,9 @@ async def durable_transitions_per_s(folder: Path, seconds: float) -> float:
 
 async def tasks_per_s(folder: Path, tasks: int) -> float:
     """Whole no-op tasks in this process, from submit to COMPLETED, every step durable."""
-    async with open_runtime(folder, calls={"nothing": nothing}) as rt:
-        await (await rt.submit(_plan(8))).wait()
+    pools = {"bench": spec.Pool(kind="inline", count=SLOTS)}
+    async with open_runtime(folder, calls={"nothing": nothing}, pools=pools) as rt:
+        await (await rt.submit(_plan(SLOTS))).wait()
         plan = _plan(tasks)
         began = time.perf_counter()
         run = await rt.submit(plan)

@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-BANKSMAN = (sys.executable, "-m", "runtime.cli")
+BANKSMAN = (sys.executable, "-m", "runtime")
 EVIDENCE = Path(__file__).with_name("evidence.py")
 
 
