@@ -268,9 +268,17 @@ class Runtime:
             return []
         movable: set[str] = set()
         for cell in self._sup.router.cells.values():
-            if cell.kind.name in _MOVE_A_RUN and not cell.ended and _moves(cell):
+            if cell.kind.name in _MOVE_A_RUN and not cell.ended and self._moves(cell):
                 movable.add(cell.value.run_id)
         return [run_id for run_id in self.unfinished_runs() if run_id not in movable]
+
+    def _moves(self, cell: Cell) -> bool:
+        if cell.kind.name == "task" and cell.state == "queued":
+            cells = self._sup.router.cells
+            above = (f"run:{cell.value.run_id}", f"workstream:{cell.value.workstream_id}")
+            if any(ref in cells and cells[ref].value.paused for ref in above):
+                return False
+        return _moves(cell)
 
     def unfinished_runs(self) -> list[str]:
         """The ids of the runs that are not terminal."""

@@ -203,7 +203,7 @@ class _Carrying:
                 scope.cancel()
 
     async def _drain(self, rt: Engine) -> Outcome:
-        at_work = self.scene.at_work()
+        at_work = [name.partition("/")[2] for name in self.scene.at_work()]
         text = "draining: nothing more starts; Ctrl-C again kills what runs"
         self.scene.notice = text
         self.screen.say(f"{text} ({some(at_work)})" if at_work else text)

@@ -53,8 +53,8 @@ def stats_command(call: Call, what: str, since: str | None, limit: int) -> None:
             call.show(overrides, lambda: _overrides(overrides))
 
 
-def report_lines(found: Report) -> Iterator[str]:
-    """The report for a person."""
+def report_lines(found: Report, *, short: bool = False) -> Iterator[str]:
+    """The report for a person; `short`: without lists of tasks and gates."""
     run = found.run
     yield f"{paint(run.id, 'bold')}  {state(run.state)}  {progress(run.tasks)}"
     cut = run.id + "/"
@@ -70,6 +70,8 @@ def report_lines(found: Report) -> Iterator[str]:
         ("workstream", "state", "tasks", "reason"),
         ((w.name, w.state, progress(w.tasks), brief(w.reason, cut)) for w in found.workstreams),
     )
+    if short:
+        return
     yield from _some("failed", found.failed, cut)
     yield from _some("not ended", found.waiting, cut)
     gates = [g for g in found.gates if g.state != "passed"]

@@ -49,7 +49,7 @@ def conclude(call: Call, state_dir: Path, outcome: Outcome) -> Exit:
             call.emit(_as_json(db, state_dir, outcome, code))
             return code
         for run_id in outcome.states:
-            for line in _run_lines(db, state_dir, run_id, run_id in outcome.waiting):
+            for line in _run_lines(db, state_dir, run_id, outcome):
                 print(line)
         if not outcome.states:
             print("nothing is unfinished here")
@@ -59,13 +59,13 @@ def conclude(call: Call, state_dir: Path, outcome: Outcome) -> Exit:
 
 
 def _run_lines(
-    db: sqlite3.Connection, state_dir: Path, run_id: str, waiting: bool
+    db: sqlite3.Connection, state_dir: Path, run_id: str, outcome: Outcome
 ) -> Iterator[str]:
     now = time.time()
     found = report(db, run_id, now)
     yield ""
-    yield from report_lines(found)
-    if waiting:
+    yield from report_lines(found, short=not outcome.states[run_id])
+    if run_id in outcome.waiting:
         yield ""
         yield from why_lines(why(db, "run", run_id, now), now)
     elif found.run.state == "failed":
@@ -108,7 +108,7 @@ def _ending(db: sqlite3.Connection, state_dir: Path, outcome: Outcome) -> Iterat
     others = db.execute("SELECT count(*) FROM runs WHERE completed_at IS NULL").fetchone()[0]
     if outcome.interrupted:
         yield "interrupted; `banksman resume" + _at(state_dir) + "` goes on where it stopped"
-    elif others:
+    elif others > len(outcome.waiting):
         yield f"{others} unfinished here; `banksman resume{_at(state_dir)}` goes on"
 
 
