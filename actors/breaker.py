@@ -353,7 +353,7 @@ def _told_to_wait(breaker: Breaker, told_s: float, settle: Settle, now: float) -
 
 def _cooled(breaker: Breaker, now: float) -> Decision[Breaker]:
     epoch, reason = breaker.epoch + 1, breaker.reason
-    half = _fresh(breaker, State.HALF_OPEN, epoch, now, reason, streak=breaker.streak)
+    half = _fresh(breaker, State.HALF_OPEN, epoch, now, reason)
     edge = _edge(State.OPEN, half, "cooldown_expired")
     return Decision(half, (edge,), (CancelTimer("cooldown"),))
 

@@ -63,8 +63,6 @@ from actors.patch_record import (
 
 __all__ = ["CHART", "EDGES", "Inbox", "Patch", "State", "create", "decide"]
 
-_TEXT_CHARS_MAX = 200  # of an answer that nobody understands
-
 Event = Begin | TimerFired | Recovered | Performed | GatesMade | GateVerdict
 Queued = pm.Apply | pm.BaseMoved
 Ender = pm.Supersede | Cancel | pm.DropPatch
@@ -299,10 +297,8 @@ def _performed(t: PatchTurn, message: Performed) -> None:
     work = before.work
     if work is None or message.key != key_of(before, work):
         return  # nobody waits for it any more
-    fact = _fact(message)
-    answer = _ANSWERS.get((work, type(fact)))
     t.change(work=None)
-    trouble = answer(t, fact) if answer is not None else f"{work.value} answered {fact}"
+    trouble = _answered(t, work, message)
     if trouble is None:
         t.change(troubles=0)
     else:
@@ -314,14 +310,16 @@ def _performed(t: PatchTurn, message: Performed) -> None:
             _finish(t, wanted)
 
 
-def _fact(message: Performed) -> Any:
-    """The fact that the performer returned, or what it said instead of one."""
+def _answered(t: PatchTurn, work: Work, message: Performed) -> str | None:
+    """Acts on the fact that the performer returned. What is wrong with it, if it is none."""
     if message.error is not None:
         return message.error
     try:
-        return msgspec.convert(message.result, pm.Fact)
+        fact = msgspec.convert(message.result, pm.Fact)
     except msgspec.ValidationError:
-        return repr(message.result)[:_TEXT_CHARS_MAX]
+        return f"{work.value} returned {message.result!r:.200}"
+    answer = _ANSWERS.get((work, type(fact)))
+    return answer(t, fact) if answer else f"{work.value} returned {type(fact).__name__}"
 
 
 def _trouble(t: PatchTurn, work: Work, text: str) -> None:

@@ -6,12 +6,16 @@ from typing import Any
 
 from actors import patch_messages as pm
 from actors.effects import Reply
+from actors.machine import Taken
 from actors.messages import (
     Begin,
+    Cancel,
     GateVerdict,
     Pause,
     Performed,
+    Resume,
     Standing,
+    Unblock,
 )
 from actors.patch import Patch, State, create, decide
 from actors.patch_messages import Checks, Judged, PatchSeed, Verdict, Work
@@ -22,6 +26,10 @@ BASE, TIP = "base000", "tip1111"
 PLAN = pm.Compensation("git_revert", ("unit",))
 TASK = "task:r/build/compile"
 ACCEPTED = Judged(Verdict.ACCEPT, checks=Checks("passed", "passed", "passed"))
+
+
+# Whoever asks for one of these is answered, once, whatever becomes of it.
+ASKED = (pm.Supersede, Cancel, pm.PatchVerb, Pause, Resume, Unblock)
 
 
 class Ledger:
@@ -40,6 +48,7 @@ class Ledger:
         )
         self.patch: Patch = create(seed, self.now)
         self.said: tuple[Any, ...] = ()
+        self.taken: tuple[Taken, ...] = ()
         self.edges: list[tuple[str, str, str]] = []
 
     @property
@@ -55,6 +64,8 @@ class Ledger:
             self.now += after_s
             decision = decide(self.patch, message, self.now)
             self.patch, self.said = decision.state, decision.effects
+            self.taken = decision.edges
+            assert len(self.found(Reply)) == 1 or not isinstance(message, ASKED)
             taken = [(str(e.source), e.target, e.trigger) for e in decision.edges]
             self.edges += taken
             holds(self.patch)

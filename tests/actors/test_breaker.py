@@ -15,7 +15,7 @@ from actors.breaker_rules import breaker_id, faults
 from actors.effects import CancelTimer, Note, Reply, Send, SetTimer, Watch
 from actors.messages import Cancel, Ended, Pause, Recovered, Refused, Resume, TimerFired
 from actors.spec import Breaker as BreakerSpec
-from tests.actors.breaker_kit.ours import Ours
+from tests.actors.breaker_kit.ours import VERBS, Ours
 from tests.actors.breaker_kit.port import fail, half_open
 
 # --- effects ----------------------------------------------------------------------------------
@@ -114,7 +114,147 @@ def test_a_timer_of_a_state_that_was_left_changes_nothing() -> None:
         assert subject.value is before
 
 
-# --- the table of outcomes ------------------------------------------------------------------------
+def test_a_hold_from_closed_has_its_edge_and_the_row_of_the_mode() -> None:
+    subject = Ours()
+    subject.operate("hold")
+    assert [r.trigger for r in subject.records] == ["manual_override"]
+    assert [e.event_type for e in subject.effects if isinstance(e, Note)] == ["breaker_overridden"]
+
+
+def test_an_operator_is_told_what_the_breaker_now_is() -> None:
+    subject = Ours()
+    told = [subject.tell(verb("ann", "drill"))[-1].value.text for verb in VERBS.values()]
+    assert told == ["open", "closed", "open (held)", "closed (disabled)", "closed (shadow)"]
+    assert subject.tell(guard.Shadow("ann", "drill"))[-1].value.text == "already closed (shadow)"
+
+
+def test_every_override_begins_one_epoch_at_least() -> None:
+    subject = Ours()
+    epochs = []
+    for verb in ("shadow", "reset", "open", "close"):
+        subject.operate(verb)
+        epochs.append(subject.epoch)
+    assert epochs == [1, 2, 3, 5]
+
+
+# --- what the epochs forget, and what they keep -----------------------------------------------
+
+
+def test_a_lapsed_probe_climbs_the_ladder_as_a_failed_one_does() -> None:
+    subject = half_open(Ours)
+    subject.admit(lease_s=10.0)
+    subject.advance(10.0)
+    assert subject.due == subject.now + 120.0
+
+
+def test_a_failed_probe_zeroes_the_successes_before_it() -> None:
+    subject = half_open(Ours, success_threshold=2, growth=1.0)
+    fail(subject, outcome="ok")
+    fail(subject)
+    subject.advance(60.0)
+    fail(subject, outcome="ok")
+    assert subject.state == "half_open"
+
+
+def test_a_reopening_zeroes_the_inconclusive_probes_before_it() -> None:
+    subject = half_open(Ours, growth=1.0)
+    fail(subject, 2, outcome="cancelled")
+    fail(subject)
+    subject.advance(60.0)
+    fail(subject, 2, outcome="cancelled")
+    assert subject.state == "half_open"
+
+
+def test_a_clock_set_back_twice_lengthens_nothing() -> None:
+    subject = _opened_once(Ours())
+    for _ in range(2):
+        subject.restart(clock_step_s=-10_000.0)
+        assert subject.due == subject.now + 60.0
+
+
+def test_a_shadow_keeps_the_cooldown_that_runs() -> None:
+    subject = _opened_once(Ours())
+    subject.advance(20.0)
+    subject.operate("shadow")
+    assert (subject.due, subject.value.since) == (subject.now + 40.0, subject.now - 20.0)
+
+
+def test_a_shadow_over_a_hold_starts_a_cooldown() -> None:
+    subject = Ours()
+    subject.operate("hold")
+    subject.advance(1e6)
+    subject.operate("shadow")
+    assert subject.due == subject.now + 60.0
+
+
+def test_a_decay_of_less_than_a_second_forgets_as_well() -> None:
+    subject = half_open(Ours, decay_s=0.5, growth=2.0)
+    fail(subject, outcome="ok")
+    subject.advance(0.5)
+    fail(subject, 2)
+    assert subject.due == subject.now + 60.0
+
+
+# --- what a settled call is told --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("outcome", "counted"),
+    [("ok", True), ("tool_failure", True), ("slow", True), ("caller_fault", False)],
+)
+def test_a_result_that_weighs_nothing_is_told_that_it_did_not_count(
+    outcome: str, counted: bool
+) -> None:
+    for threshold in (1, 5):
+        subject = Ours(failure_threshold=threshold)
+        assert subject.settle(subject.admit(), outcome).counted == counted
+    probed = half_open(Ours)
+    assert probed.settle(probed.admit(), "tool_failure").counted
+
+
+def test_told_to_wait_counts() -> None:
+    subject = Ours()
+    assert subject.settle(subject.admit(), "tool_failure", retry_after_s=5.0).counted
+
+
+def test_a_disabled_breaker_says_what_it_took_a_result_for_and_does_not_count_it() -> None:
+    subject = Ours(window="count", slow_call_s=1.0)
+    subject.operate("disable")
+    told = subject.settle(subject.admit(), "ok", duration_s=2.0)
+    assert (told.outcome, told.counted, subject.stale) == ("slow", False, [])
+
+
+def test_a_call_that_took_just_as_long_as_allowed_is_not_slow() -> None:
+    subject = Ours(window="count", slow_call_s=1.0)
+    assert subject.settle(subject.admit(), "ok", duration_s=1.0).outcome == "ok"
+
+
+def test_a_failure_that_also_took_too_long_counts_as_both() -> None:
+    subject = Ours(window="count", slow_call_s=1.0)
+    subject.settle(subject.admit(), "tool_failure", duration_s=2.0)
+    subject.settle(subject.admit(), "slow")
+    assert subject.value.counts.window.ring == "bs"
+
+
+def test_a_pause_shorter_than_a_second_is_a_second() -> None:
+    subject = Ours()
+    subject.settle(subject.admit(), "tool_failure", retry_after_s=0.2)
+    assert subject.due == subject.now + 1.0
+
+
+def test_a_look_at_the_very_end_of_a_cooldown_and_of_a_lease_says_what_a_caller_would_hear() -> (
+    None
+):
+    subject = _opened_once(Ours())
+    subject.advance(60.0, timers=False)
+    assert subject.would_admit().admitted
+    probe = half_open(Ours)
+    probe.admit(lease_s=10.0)
+    probe.advance(10.0, timers=False)
+    assert probe.would_admit().retry_after_s == 120
+
+
+# --- the table of outcomes --------------------------------------------------------------------
 
 
 def test_every_outcome_has_its_declared_bearing() -> None:
@@ -148,7 +288,7 @@ def test_the_table_says_what_an_outcome_does_to_a_probe(outcome: guard.CallOutco
     assert subject.state == expected
 
 
-# --- the spec ----------------------------------------------------------------------------------
+# --- the spec ---------------------------------------------------------------------------------
 
 
 def test_the_default_spec_has_no_fault() -> None:
@@ -177,11 +317,28 @@ def test_the_default_spec_has_no_fault() -> None:
         ({"growth": 0.5}, "growth"),
         ({"growth": 11.0}, "growth"),
         ({"jitter": -0.1}, "jitter"),
+        ({"jitter": 1.1}, "jitter"),
         ({"decay_s": -1.0}, "decay_s"),
     ],
 )
 def test_a_fault_of_the_spec_is_named(wrong: dict[str, float], named: str) -> None:
     assert any(text.startswith(f"{named}:") for text in faults(BreakerSpec(**wrong)))
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        {"failure_threshold": 1, "success_threshold": 1, "growth": 1.0, "jitter": 0.0},
+        {"window": "count", "size": 1, "minimum_calls": 1},
+        {"window": "count", "size": 1_000, "minimum_calls": 1_000},
+        {"window": "time", "size": 100_000, "minimum_calls": 2_000},
+        {"window": "count", "slow_call_s": 0.001, "slow_rate": 1.0, "failure_rate": 1.0},
+        {"window": "count", "slow_rate": 0.001, "failure_rate": 0.001},
+        {"cooldown_s": 600.0, "cooldown_s_max": 600.0, "growth": 10.0, "jitter": 1.0},
+    ],
+)
+def test_what_lies_on_a_bound_is_no_fault(right: dict[str, float]) -> None:
+    assert faults(BreakerSpec(**right)) == ()
 
 
 def test_a_breaker_of_a_faulty_spec_is_never_made_and_all_faults_are_named() -> None:
@@ -194,7 +351,7 @@ def test_another_command_under_the_same_name_has_another_breaker() -> None:
     assert breaker_id("a", ("b c",)) != breaker_id("a", ("b", "c"))
 
 
-# --- invariants, over any life -------------------------------------------------------------------
+# --- invariants, over any life ----------------------------------------------------------------
 
 
 def holds(breaker: Breaker) -> None:

@@ -9,12 +9,14 @@ import pytest
 from actors import patch_messages as pm
 from actors.effects import Perform, Send
 from actors.messages import (
+    Begin,
     Cancel,
     GatesMade,
     NeedGates,
     Performed,
     Refused,
     Standing,
+    TimerFired,
     Unblock,
 )
 from actors.patch import State, decide
@@ -94,6 +96,19 @@ def test_whoever_is_told_hears_of_each_move() -> None:
     )
 
 
+def test_it_started_when_it_was_first_judged() -> None:
+    ledger = validating()
+    assert (ledger.patch.created_at, ledger.patch.started_at) == (100.0, 101.0)
+    ledger.answer(None, "disk full").tell(TimerFired("again"))
+    assert ledger.patch.started_at == 101.0
+
+
+def test_it_begins_once() -> None:
+    ledger = validating().answer(None, "disk full")
+    before = ledger.patch
+    assert ledger.tell(Begin()).patch is before
+
+
 def test_every_edge_carries_the_ledgers_metadata() -> None:
     ledger = verified()
     decision = decide(ledger.patch, Performed("p1.1:patch_land", pm.Landed(TIP)), 200.0)
@@ -146,6 +161,13 @@ def test_an_approval_of_what_does_not_hold_it_is_refused() -> None:
 
 def test_an_unblock_without_names_waives_everything() -> None:
     assert blocked("a", "b").tell(Unblock(operator="ann")).state is State.STAGED
+
+
+def test_each_time_it_is_staged_again_it_is_a_new_attempt() -> None:
+    ledger = blocked().tell(Unblock(operator="ann"))
+    assert ledger.patch.attempt == 2
+    assert applied().tell(pm.BaseMoved("newer")).patch.attempt == 2
+    assert quarantined().tell(verb(pm.Revalidate)).patch.attempt == 2
 
 
 def test_what_was_approved_once_does_not_hold_it_again_on_another_base() -> None:
@@ -214,6 +236,33 @@ def test_gates_of_an_attempt_that_is_over_are_cancelled() -> None:
     ledger.tell(pm.BaseMoved("newer"))
     cancelled = [e.to for e in ledger.found(Send) if isinstance(e.message, Cancel)]
     assert cancelled == ["test_gate:g1", "test_gate:g2"]
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        lambda ledger: ledger.verdict(Standing.FAILED),
+        lambda ledger: ledger.tell(verb(pm.RejectPatch)),
+        lambda ledger: ledger.tell(verb(pm.Rollback)),
+        lambda ledger: ledger.tell(Cancel("the run was cancelled")),
+    ],
+)
+def test_whatever_ends_an_attempt_cancels_its_gates_once(over: Any) -> None:
+    ledger = over(applied().tell(GatesMade("1", ("test_gate:g1",))))
+    cancelled = [e.to for e in ledger.found(Send) if isinstance(e.message, Cancel)]
+    assert cancelled == ["test_gate:g1"]
+    assert (ledger.patch.gates, ledger.patch.passed) == ((), ())
+
+
+def test_what_passed_in_an_older_attempt_does_not_count_in_the_next() -> None:
+    ledger = applied(gates=("lint", "unit")).verdict(Standing.DONE, "lint")
+    ledger.tell(pm.BaseMoved("newer"), pm.Apply("newer")).answer(pm.Applied("newer", TIP))
+    assert ledger.verdict(Standing.DONE, "unit").state is State.APPLIED
+
+
+def test_another_gate_that_passes_does_not_release_it() -> None:
+    ledger = applied(gates=("lint", "unit")).verdict(Standing.STALLED, "unit")
+    assert ledger.verdict(Standing.DONE, "lint").state is State.BLOCKED
 
 
 def test_gates_that_were_made_too_late_are_cancelled_at_once() -> None:

@@ -1,4 +1,4 @@
-"""How a patch ends, is tried again, paused and rolled back; and what holds in any of its lives."""
+"""How a patch is tried again and how it ends; and what holds in any of its lives."""
 
 from __future__ import annotations
 
@@ -97,6 +97,22 @@ def test_applying_that_never_works_blocks_it_and_an_unblock_starts_afresh() -> N
     assert (ledger.state, ledger.patch.holds) == (State.BLOCKED, ("infrastructure",))
     ledger.tell(Unblock(operator="ann"), pm.Apply(BASE)).answer(None, "disk full")
     assert ledger.state is State.STAGED
+
+
+def test_a_success_between_ends_the_row_of_troubles() -> None:
+    ledger = validating().answer(None, "disk full").tell(TimerFired("again")).answer(ACCEPTED)
+    assert ledger.patch.troubles == 0
+    ledger = validating().answer(None, "disk full").tell(verb(pm.Revalidate))
+    assert ledger.patch.troubles == 0
+
+
+def test_a_resume_starts_what_was_stuck_with_a_clean_slate() -> None:
+    ledger = verified()
+    for _ in range(TROUBLES_MAX - 1):
+        ledger.answer(None, "disk full").tell(TimerFired("again"))
+    ledger.answer(None, "disk full").tell(Resume("ann"))
+    assert (ledger.patch.troubles, ledger.work) == (0, Work.LAND)
+    assert [e.key for e in ledger.found(Perform)] == ["p1.1:patch_land"]
 
 
 def test_an_answer_that_fits_no_question_is_trouble_and_no_verdict() -> None:
@@ -239,89 +255,6 @@ def test_revalidation_is_a_new_attempt_and_clears_the_reason() -> None:
 
 def test_only_what_is_pending_or_quarantined_is_validated_again() -> None:
     assert isinstance(staged().tell(verb(pm.Revalidate)).reply, Refused)
-
-
-# --- pause ---------------------------------------------------------------------------------------
-
-
-def test_a_pause_withholds_its_turn_and_its_landing() -> None:
-    assert isinstance(staged().tell(Pause("ann"), pm.Apply(BASE)).reply, Refused)
-    ledger = verified_and_paused()
-    assert (ledger.state, ledger.work) == (State.VERIFIED, None)
-    assert ledger.tell(Resume("ann")).work is Work.LAND
-
-
-def test_a_second_pause_is_no_second_record() -> None:
-    ledger = staged().tell(Pause("ann"), Pause("ann"))
-    assert ledger.found(Note) == []
-
-
-# --- rollback ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("make", [applied, verified_and_paused])
-def test_what_has_not_landed_is_rolled_back_by_restoring_its_integration_ref(make: Any) -> None:
-    ledger = make()
-    source = ledger.state.value
-    ledger.tell(verb(pm.Rollback))
-    assert ledger.work is Work.RESTORE
-    ledger.answer(pm.Restored())
-    assert ledger.last_edges(1) == [(source, "rolled_back", "patch_rolled_back")]
-    assert ledger.patch.rollback_reason == "because"
-
-
-def test_a_committed_patch_is_rolled_back_once_its_plan_was_carried_out() -> None:
-    ledger = committed().tell(verb(pm.Rollback, plan=PLAN))
-    assert ledger.state is State.COMMITTED
-    (perform,) = ledger.found(Perform)
-    assert perform.payload.compensation == PLAN
-    landed_at = ledger.patch.completed_at
-    ledger.answer(pm.Compensated("revert1"))
-    assert ledger.state is State.ROLLED_BACK
-    assert ledger.patch.completed_at > landed_at
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        verb(pm.Rollback),
-        verb(pm.Rollback, plan=pm.Compensation("prayer")),
-        pm.Rollback(operator="", reason="because", plan=PLAN),
-        pm.Rollback(operator="ann", reason="", plan=PLAN),
-    ],
-)
-def test_a_committed_patch_needs_an_operator_a_reason_and_a_plan(wrong: pm.Rollback) -> None:
-    ledger = committed()
-    before = ledger.patch
-    assert ledger.tell(wrong).patch is before
-    assert isinstance(ledger.reply, Refused)
-
-
-@pytest.mark.parametrize("outcome", [pm.NotCompensated("unit failed"), None])
-def test_a_plan_that_failed_leaves_it_committed_and_can_be_tried_again(outcome: Any) -> None:
-    ledger = committed().tell(verb(pm.Rollback, plan=PLAN))
-    ledger.answer(outcome, None if outcome else "git crashed")
-    assert ledger.state is State.COMMITTED
-    assert [n.event_type for n in ledger.found(Note)] == ["patch_rollback_failed"]
-    first, second = "p1.2:patch_compensate", "p1.3:patch_compensate"
-    (perform,) = ledger.tell(verb(pm.Rollback, plan=PLAN)).found(Perform)
-    assert perform.key == second != first
-
-
-def test_a_rollback_is_asked_for_once() -> None:
-    ledger = committed().tell(verb(pm.Rollback, plan=PLAN), verb(pm.Rollback, plan=PLAN))
-    assert isinstance(ledger.reply, Accepted)
-    assert not ledger.found(Perform)
-
-
-@pytest.mark.parametrize("make", [staged, quarantined, blocked, verified])
-def test_what_was_not_applied_or_is_just_landing_is_not_rolled_back(make: Any) -> None:
-    assert isinstance(make().tell(verb(pm.Rollback, plan=PLAN)).reply, Refused)
-
-
-def test_a_cancel_while_its_ref_goes_back_leaves_it_rolled_back() -> None:
-    ledger = applied().tell(verb(pm.Rollback), Cancel("the run was cancelled"))
-    assert ledger.answer(pm.Restored()).state is State.ROLLED_BACK
 
 
 # --- everything at once ---------------------------------------------------------------------------
