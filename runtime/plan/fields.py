@@ -214,7 +214,7 @@ def environment(value: Any, path: Path, faults: Faults) -> Any:
     if size > ENV_BYTES_MAX:
         _too_long(size, ENV_BYTES_MAX, path, faults)
         return BAD
-    return sound if len(sound) == len(value) else BAD
+    return value if len(sound) == len(value) else BAD
 
 
 def keywords(value: Any, path: Path, faults: Faults) -> Any:
@@ -237,7 +237,7 @@ def keywords(value: Any, path: Path, faults: Faults) -> Any:
             "put the data into a file and pass its path",
         )
         return BAD
-    return dict(value)
+    return value
 
 
 def _plain_json(value: Any, path: Path, faults: Faults) -> None:
@@ -305,7 +305,9 @@ def _each_once(value: Any, path: Path, faults: Faults, check: Checker) -> Any:
             sound = False
         else:
             seen[checked] = None
-    return tuple(seen) if sound else BAD
+    if not sound:
+        return BAD
+    return value if isinstance(value, tuple) else tuple(seen)
 
 
 def _all_texts(value: list[Any] | tuple[Any, ...], path: Path, faults: Faults) -> bool:

@@ -49,17 +49,22 @@ def rings(plan: Plan) -> Iterator[Ring]:
 
 
 def _waits(plan: Plan) -> dict[Node, list[Node]]:
+    """Who waits for whom. What waits for nothing is left out: it is in no ring, and in a plan of a
+    million tasks it may be most of them."""
     waits: dict[Node, list[Node]] = {}
     for name, gate in plan.gates.items():
         waits["gate", name, ""] = [("gate", g, "") for g in gate.depends_on if g in plan.gates]
     for name, workstream in plan.workstreams.items():
-        start = ("start", name, "")
         known = [other for other in workstream.depends_on if other in plan.workstreams]
-        waits[start] = [("end", other, "") for other in known]
-        waits["end", name, ""] = [start, *(("task", name, task) for task in workstream.tasks)]
+        start = [("start", name, "")] if known else []
+        waits["end", name, ""] = [*start]
+        if known:
+            waits["start", name, ""] = [("end", other, "") for other in known]
         for task_name, task in workstream.tasks.items():
-            node = ("task", name, task_name)
-            waits[node] = [start, *task_nodes(plan, name, task.depends_on)]
+            others = [*start, *task_nodes(plan, name, task.depends_on)]
+            if others:
+                waits["task", name, task_name] = others
+                waits["end", name, ""].append(("task", name, task_name))
     return waits
 
 
@@ -77,11 +82,14 @@ def task_nodes(plan: Plan, workstream: str, depends_on: Sequence[str]) -> Iterat
 def _rings(waits: Waits) -> Iterator[list[Node]]:
     """Takes away what can come to its turn; what stays holds a ring. A ring found is taken away
     too, as if its members had ended, and the rest goes on."""
-    waiting_for = {node: len(others) for node, others in waits.items()}
+    waiting_for: dict[Node, int] = {}
     behind: dict[Node, list[Node]] = {}
     for node, others in waits.items():
+        waiting_for[node] = 0
         for other in others:
-            behind.setdefault(other, []).append(node)
+            if other in waits:
+                waiting_for[node] += 1
+                behind.setdefault(other, []).append(node)
     ready = deque(node for node, count in waiting_for.items() if not count)
     for _ in range(RINGS_MAX):
         while ready:

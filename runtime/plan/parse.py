@@ -22,7 +22,7 @@ from runtime.plan.absent import absent
 from runtime.plan.fault import Fault, Faults, Path, PlanError, dotted, errors_of, quoted
 from runtime.plan.later import BUNDLE
 from runtime.plan.locate import TooDeep, find_lines, line_of
-from runtime.plan.read import as_tables, read
+from runtime.plan.read import read
 from runtime.plan.rules import DEFAULT_POOLS, apply_rules
 
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -89,7 +89,7 @@ def validate(
     """
     faults = Faults()
     with _collector_paused():
-        apply_rules(read(as_tables(plan), faults), faults, calls, owner_pools)
+        apply_rules(read(plan, faults), faults, calls, owner_pools)
     return errors_of(faults.all())
 
 

@@ -1,12 +1,13 @@
 """Turns the tables of a plan into the values of `actors.spec`, naming every fault of form.
 
 What is faulty is left out and the rest is read on, so that one look shows everything. The tables
-come from TOML text or, by `as_tables`, from a plan that a program built: the same rules for both.
+come from TOML text, or are the records of a plan that a program built: the same rules for both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -113,46 +114,40 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def read(tables: Mapping[Any, Any], faults: Faults) -> Plan:
+def read(plan: Plan | Mapping[Any, Any], faults: Faults) -> Plan:
     """What could be read. It is a plan only if no error was added to `faults`."""
+    tables = _table_of(plan)
     _refuse_unknown(tables, (), faults, "a plan", PLAN_LATER)
-    gates = dict(_gates(tables.get("gates", {}), faults))
     return Plan(
-        run=_run(tables.get("run"), faults),
+        run=_run(_table_of(tables.get("run")), faults),
         workers=dict(_pools(tables.get("workers", {}), faults)),
-        gates=gates,
+        gates=dict(_gates(tables.get("gates", {}), faults)),
         workstreams=_workstreams(tables.get("workstreams", {}), faults),
     )
 
 
-def as_tables(plan: Plan) -> dict[str, Any]:
-    """The tables that would give this plan. What is no record of `actors.spec` is left as it is,
-    for `read` to judge; `base_dir` is left out, since only the place of a file gives it."""
-    tables = _without_defaults(plan)
-    if isinstance(tables.get("run"), dict):
-        tables["run"].pop("base_dir", None)
-    return tables
+def _table_of(value: Any) -> Any:
+    """The table that would give this record, its defaults left out; what is no record, as it is.
+
+    One level only, so that a large plan is never held twice. `base_dir` is left out too: no table
+    can give it, only the place of a file.
+    """
+    if not isinstance(value, msgspec.Struct):
+        return value
+    return {
+        key: entry
+        for key, default in _defaults(type(value))
+        if (entry := getattr(value, key)) is not default and (entry or not isinstance(entry, dict))
+    }
 
 
-def _without_defaults(spec: msgspec.Struct) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    blank = spec.__struct_defaults__
-    first_default = len(spec.__struct_fields__) - len(blank)
-    for index, key in enumerate(spec.__struct_fields__):
-        value = getattr(spec, key)
-        if index >= first_default and value is blank[index - first_default]:
-            continue
-        if isinstance(value, dict) and not value:
-            continue
-        if isinstance(value, msgspec.Struct):
-            value = _without_defaults(value)
-        elif isinstance(value, dict):
-            value = {
-                k: _without_defaults(v) if isinstance(v, msgspec.Struct) else v
-                for k, v in value.items()
-            }
-        found[key] = value
-    return found
+@cache
+def _defaults(record: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
+    """Each field with its default. That of a table is made anew each time and is none of these."""
+    blank = record.__struct_defaults__
+    required = (msgspec.NODEFAULT,) * (len(record.__struct_fields__) - len(blank))
+    pairs = zip(record.__struct_fields__, required + blank, strict=True)
+    return tuple((key, default) for key, default in pairs if key != "base_dir")
 
 
 def _run(table: Any, faults: Faults) -> Run:
@@ -170,13 +165,15 @@ def _run(table: Any, faults: Faults) -> Run:
 
 
 def _pools(table: Any, faults: Faults) -> Iterator[tuple[str, Pool]]:
-    for name, at, entry in _named(table, ("workers",), faults, "pools", PLAN_POOLS_MAX):
+    for name, at, value in _named(table, ("workers",), faults, "pools", PLAN_POOLS_MAX):
+        entry = _table_of(value)
         found = _fields(entry, at, faults, "a pool", POOL_FIELDS, {})
         if isinstance(entry, Mapping) and "sandbox" in entry:
             _sandbox(entry["sandbox"], (*at, "sandbox"), faults)
         if isinstance(entry, Mapping) and "restart" in entry:
             where = (*at, "restart")
-            restart = _fields(entry["restart"], where, faults, "`restart`", RESTART_FIELDS, {})
+            table_of_it = _table_of(entry["restart"])
+            restart = _fields(table_of_it, where, faults, "`restart`", RESTART_FIELDS, {})
             found["restart"] = Restart(**restart)
         yield name, Pool(**found)
 
@@ -189,7 +186,8 @@ def _sandbox(value: Any, path: Path, faults: Faults) -> None:
 
 
 def _gates(table: Any, faults: Faults) -> Iterator[tuple[str, Gate]]:
-    for name, at, entry in _named(table, ("gates",), faults, "gates", PLAN_GATES_MAX):
+    for name, at, value in _named(table, ("gates",), faults, "gates", PLAN_GATES_MAX):
+        entry = _table_of(value)
         found = _fields(entry, at, faults, "a gate", GATE_FIELDS, GATE_LATER)
         if isinstance(entry, Mapping) and not {"command", "approval"} & entry.keys():
             faults.error(at, "the gate has no command", 'add command = ["make", "check"]')
@@ -200,7 +198,8 @@ def _workstreams(table: Any, faults: Faults) -> dict[str, Workstream]:
     found: dict[str, Workstream] = {}
     before, tasks = len(faults), 0
     where: Path = ("workstreams",)
-    for name, at, entry in _named(table, where, faults, "workstreams", PLAN_WORKSTREAMS_MAX):
+    for name, at, value in _named(table, where, faults, "workstreams", PLAN_WORKSTREAMS_MAX):
+        entry = _table_of(value)
         values = _fields(entry, at, faults, "a workstream", WORKSTREAM_FIELDS, {})
         in_it = entry.get("tasks", {}) if isinstance(entry, Mapping) else {}
         values["tasks"] = dict(_tasks(in_it, (*at, "tasks"), faults))
@@ -218,11 +217,14 @@ def _workstreams(table: Any, faults: Faults) -> dict[str, Workstream]:
 
 
 def _tasks(table: Any, where: Path, faults: Faults) -> Iterator[tuple[str, Task]]:
-    for name, at, entry in _named(table, where, faults, "tasks", PLAN_TASKS_MAX):
+    for name, at, value in _named(table, where, faults, "tasks", PLAN_TASKS_MAX):
+        entry = _table_of(value)
         found = _fields(entry, at, faults, "a task", TASK_FIELDS, TASK_LATER)
         if isinstance(entry, Mapping):
             _one_kind_of_work(entry, at, faults)
-        yield name, Task(**found)
+        # A record that was read unchanged is kept: a second million of them would cost a gigabyte.
+        unchanged = isinstance(value, Task) and all(found.get(k) is v for k, v in entry.items())
+        yield name, value if unchanged else Task(**found)
 
 
 def _one_kind_of_work(entry: Mapping[Any, Any], at: Path, faults: Faults) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from runtime.limits import PLAN_BYTES_MAX
 from runtime.plan import Fault, PlanError, load, load_to_run
+from runtime.plan.fault import dotted, quoted
 from runtime.plan.later import TASK_LATER
 from runtime.plan.read import TASK_FIELDS
 
@@ -93,6 +94,11 @@ def test_a_file_in_a_file_is_refused(plan: Path) -> None:
 def test_more_bytes_than_the_bound_are_refused(plan: Path) -> None:
     fault = refused(plan, b"#" * (PLAN_BYTES_MAX + 1))
     assert fault.text == f"{PLAN_BYTES_MAX + 1} bytes, more than the {PLAN_BYTES_MAX} of a plan"
+
+
+def test_just_as_many_bytes_as_the_bound_are_read(plan: Path) -> None:
+    plan.write_bytes(SOUND.ljust(PLAN_BYTES_MAX, b"\n"))
+    assert load(plan).plan.run.name == "r"
 
 
 def test_bytes_that_are_no_utf8_are_named_with_their_line(plan: Path) -> None:
@@ -184,6 +190,13 @@ def test_an_error_says_everything_on_a_line_each(plan: Path) -> None:
     first, second = str(caught.value).splitlines()
     assert first.startswith(f'{plan}:2: run.name: "/" cannot be a name; use ')
     assert second.startswith(f"{plan}:5: workstreams.w.tasks.t.comand: a task has no key")
+
+
+def test_what_a_plan_holds_is_shown_harmless_and_short() -> None:
+    assert quoted('a "b" \\ é') == '"a \\"b\\" \\\\ é"'
+    assert quoted("\x1b[2J\n\ud800") == '"\\x1b[2J\\n\\ud800"'
+    assert quoted("x" * 100) == f'"{"x" * 64}…"'
+    assert dotted(("w", "a b", "c", 2, "x" * 200)) == f'w."a b".c[2]."{"x" * 64}…"'
 
 
 def test_a_submission_is_refused_for_a_missing_tool_with_its_line(plan: Path) -> None:

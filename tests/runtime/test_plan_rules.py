@@ -13,7 +13,7 @@ from actors.spec import Gate, Plan, Pool, Restart, Run, Task, Workstream
 from runtime.plan import Fault, Severity, validate
 from runtime.plan.fault import Faults
 from runtime.plan.graph import RINGS_MAX, rings
-from runtime.plan.read import as_tables, read
+from runtime.plan.read import read
 from runtime.plan.rules import DEFAULT_POOLS, apply_rules
 
 
@@ -31,7 +31,7 @@ def plan(workstreams: dict[str, Workstream | dict[str, Task]], **more: object) -
 
 def faults(given_plan: Plan, calls: Iterable[str] = ()) -> tuple[Fault, ...]:
     found = Faults()
-    apply_rules(read(as_tables(given_plan), found), found, frozenset(calls), DEFAULT_POOLS)
+    apply_rules(read(given_plan, found), found, frozenset(calls), DEFAULT_POOLS)
     return found.all()
 
 
