@@ -26,6 +26,7 @@ from runtime.plan.read import read
 from runtime.plan.rules import DEFAULT_POOLS, apply_rules
 
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_MANY_DOTS = re.compile(rf"^(?:[^.\n]*\.){{{KEY_PARTS_MAX}}}", re.MULTILINE)
 _JSON = re.compile(r"\s*(?:\{|\[\s*\{)")
 
 
@@ -176,7 +177,7 @@ def _bundle(file: str) -> PlanError:
 def _tables(text: str, file: str) -> dict[str, Any]:
     """What tomllib reads, with what it may raise told as a fault."""
     try:
-        if any(line.count(".") >= KEY_PARTS_MAX for line in text.splitlines()):
+        if _MANY_DOTS.search(text) is not None:
             find_lines(text)  # tomllib would take quadratic time over a key of so many parts
         return tomllib.loads(text)
     except (TooDeep, RecursionError) as error:

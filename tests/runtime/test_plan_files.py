@@ -97,7 +97,7 @@ def test_more_bytes_than_the_bound_are_refused(plan: Path) -> None:
 
 
 def test_just_as_many_bytes_as_the_bound_are_read(plan: Path) -> None:
-    plan.write_bytes(SOUND.ljust(PLAN_BYTES_MAX, b"\n"))
+    plan.write_bytes(SOUND.ljust(PLAN_BYTES_MAX, b"#"))
     assert load(plan).plan.run.name == "r"
 
 

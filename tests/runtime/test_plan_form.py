@@ -276,6 +276,11 @@ def test_every_fault_is_found_in_one_look_in_the_order_of_the_lines(tmp_path: Pa
     assert [f.line for f in errors] == [2, 3, 5, 7, 8, 9, 10, 11, 12]
 
 
+def test_more_of_a_kind_than_the_bound_are_refused(tmp_path: Path) -> None:
+    pools = "".join(f"[workers.p{i}]\n" for i in range(257))
+    assert only(tmp_path, RUN + TASK + pools)[1:3] == ("workers", "more than 256 pools")
+
+
 def test_very_many_faults_are_counted_beyond_a_bound(tmp_path: Path) -> None:
     tasks = "".join(f"[workstreams.w.tasks.t{i}]\ncommand = 1\n" for i in range(800))
     found = faults(tmp_path, RUN + tasks)
