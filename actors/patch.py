@@ -193,6 +193,7 @@ def _apply(t: PatchTurn, message: pm.Apply) -> None:
     else:
         t.change(onto=message.base_commit)
         t.perform(Work.APPLY)
+        t.reply("it is being applied")
         return
     if message.asker is None:
         t.refuse(why)
