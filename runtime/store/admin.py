@@ -154,10 +154,13 @@ def vacuum(state_dir: Path) -> tuple[int, int]:
 
 
 def check(state_dir: Path) -> list[str]:
-    """What SQLite's own check finds; empty where the file is whole."""
+    """What SQLite's own check of its pages finds; empty where the file is whole."""
     layout = Layout(state_dir)
-    with closing(connect(layout.db)) as db, readable(layout.db):
-        found = [text for (text,) in db.execute("PRAGMA integrity_check(100)")]
+    try:
+        with closing(connect(layout.db)) as db, readable(layout.db):
+            found = [text for (text,) in db.execute("PRAGMA integrity_check(100)")]
+    except Damaged as damaged:
+        return [damaged.what]
     return [] if found == ["ok"] else found
 
 

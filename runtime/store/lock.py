@@ -24,7 +24,7 @@ except ImportError:  # not a POSIX system: `acquire` says so
 
 # A reader that asks whether an owner lives holds the lock for some microseconds; an owner that
 # comes just then tries again for so long.
-_PATIENCE_S = 0.3
+_PATIENCE_S = 0.2
 
 
 class OwnerLock:

@@ -12,7 +12,7 @@ from actors.machine import Chart
 from runtime.kinds import KINDS
 from tests.runtime.store_kit import empty_database, without_refusals
 
-OWN = {
+OWN: dict[str, dict[str, Any]] = {
     "runs": {"name": "nightly"},
     "workstreams": {},
     "tasks": {"workstream_id": "r/w", "retry_count": 0, "max_retries": 3},
