@@ -63,7 +63,7 @@ class Kind:
         self.inbox = inbox
         self.chart = chart
         self.new_columns = self.changed_columns = self.own_columns = ()
-        self._terminal = chart.terminal if chart is not None else frozenset[str]()
+        self.terminal = chart.terminal if chart is not None else frozenset[str]()
 
     def id_of(self, value: Any) -> str:
         """The actor's id."""
@@ -82,7 +82,7 @@ class Kind:
 
     def is_ended(self, value: Any) -> bool:
         """Whether its state is terminal. Without a chart an actor never ends."""
-        return bool(self._terminal) and self.state_of(value) in self._terminal
+        return bool(self.terminal) and self.state_of(value) in self.terminal
 
     def new_row(self, change: Change) -> tuple[Any, ...]:
         """The row of a new actor. Raises what msgspec raises where the value does not encode."""
@@ -172,7 +172,7 @@ class _UserKind(Kind):
     def changed_row(self, change: Change) -> tuple[Any, ...]:
         value = change.value
         state = self.state_of(value)
-        ended = 1 if state in self._terminal else 0
+        ended = 1 if state in self.terminal else 0
         return (*_kernels(change), _encode(value).decode(), state, ended)
 
 

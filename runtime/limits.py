@@ -88,6 +88,13 @@ ACTOR_QUANTUM_TURNS: Final = 256
 SLICE_TURNS: Final = 8_192
 SLICE_S: Final = 0.01
 
+# Turns between two looks at the clock: their events carry one instant, well below a millisecond.
+LOOK_TURNS: Final = 64
+
+# Audit rows of an open epoch from which on it is committed although more turns are ready. Below, a
+# chain of messages is taken to its end first: what it passes through in one epoch is written once.
+EPOCH_ROWS_READY: Final = 4_096
+
 # Audit rows of an open epoch past which no more turns are taken until the one in flight is
 # committed: bounds memory and the longest transaction (about a quarter of a second).
 EPOCH_ROWS_MAX: Final = 16_384
@@ -125,8 +132,8 @@ CONTROL_SEND_S_MAX = 10.0
 CONTROL_ANSWER_S_MAX = 60.0
 """A client's patience with its owner: one that is busy for longer is not well."""
 
-# Callables of this process that run at once, unless a pool says otherwise: async ones mostly wait, so
-# that cores are not their measure; sync ones take a thread each.
+# Callables of this process that run at once, unless a pool says otherwise: async ones mostly wait,
+# so cores are not their measure; sync ones take a thread each.
 INLINE_SLOTS: Final = 32
 
 # The owner's log: a few lines a run, so this is years; past it, one old file is kept.

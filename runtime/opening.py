@@ -68,7 +68,7 @@ async def open_runtime(
     """Takes the state directory over and yields its runtime; made if it is not there.
 
     `pools`: the owner's own worker slots, for plans that define none (default: as many processes
-    as cores, and `INLINE_SLOTS` slots for Python callables). `kinds`: your own actors (`user_kind`).
+    as cores, and `INLINE_SLOTS` for Python callables). `kinds`: your own actors (`user_kind`).
     `role`: what a second process is told: "run" takes no further plans from others, "daemon" does.
     `performers`: what carries out their `Perform` effects, by name. `calls`: callables by name,
     for `Task.call`. `execute=False`: only commands are taken, nothing is started.

@@ -47,8 +47,9 @@ class Router:
     def schedule(self, cell: Cell) -> None:
         if not cell.scheduled and cell.suspended is None:
             cell.scheduled = True
+            if not self.ready:
+                self._wake()  # the driver rests only while nothing is ready
             self.ready.append(cell)
-            self._wake()
 
     def tell(self, address: str, message: Any) -> None:
         """A plain message from outside, without an envelope: the hot path.
@@ -67,8 +68,9 @@ class Router:
         inbox.append(message)
         if not cell.scheduled and cell.suspended is None:
             cell.scheduled = True
+            if not self.ready:
+                self._wake()  # the driver rests only while nothing is ready
             self.ready.append(cell)
-            self._wake()
 
     def offer(self, envelope: Envelope) -> None:
         """An input from outside that is kept until durable. Never refused: it is a fact."""
@@ -94,8 +96,9 @@ class Router:
             cell.inbox.append(envelope)
         if not cell.scheduled and cell.suspended is None:
             cell.scheduled = True
+            if not self.ready:
+                self._wake()  # the driver rests only while nothing is ready
             self.ready.append(cell)
-            self._wake()
 
     def bury(self, to: str, message: Any, reason: str) -> None:
         """Records a dead letter."""

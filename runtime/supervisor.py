@@ -30,7 +30,7 @@ from runtime.cell import Cell
 from runtime.epoch import Epoch
 from runtime.errors import RuntimeStopped, UnknownActor
 from runtime.inbox import Envelope
-from runtime.limits import DISK_RETRY_S, EPOCH_ROWS_MAX
+from runtime.limits import DISK_RETRY_S, EPOCH_ROWS_MAX, EPOCH_ROWS_READY
 from runtime.rollback import Rollback
 from runtime.seal import seal
 from runtime.seed import DISPATCH, dispatch_kind
@@ -135,7 +135,7 @@ class Supervisor:
             self._fire_due()
             if self._may_take():
                 self.turns.take()
-            if self.turns.open.dirty and self._in_flight is None and not self._halted:
+            if self._is_due():
                 self._commit.set()
             if self.router.absent and not self._halted:
                 await self._read_absent()
@@ -154,6 +154,16 @@ class Supervisor:
                 self._calm.set()
             self._wake.clear()
             await self._wake.wait()
+
+    def _is_due(self) -> bool:
+        """Whether the open epoch is to be committed: its chain is at the end, or it is large."""
+        epoch = self.turns.open
+        return (
+            self._in_flight is None
+            and not self._halted
+            and (not self.router.ready or len(epoch.entries) >= EPOCH_ROWS_READY)
+            and epoch.dirty
+        )
 
     def _may_take(self) -> bool:
         return bool(self.router.ready) and not self._halted and not self._full()

@@ -25,6 +25,7 @@ from runtime.inbox import Envelope, Reply
 from runtime.limits import (
     ACTOR_FAILURES_MAX,
     ACTOR_QUANTUM_TURNS,
+    LOOK_TURNS,
     SLICE_S,
     SLICE_TURNS,
 )
@@ -86,24 +87,27 @@ class Turns:
         ready = self.router.ready
         clock = time.perf_counter
         until = clock() + SLICE_S
-        turns = 0
+        turns = looked = 0
+        now = self.now()
         while ready:
             cell = ready.popleft()
             cell.scheduled = False
             if cell.suspended is not None:
                 continue
-            turns += self._activate(cell)
+            turns += self._activate(cell, now)
             if cell.inbox or cell.control:
                 cell.scheduled = True
                 ready.append(cell)
             else:
                 cell.inbox = cell.control = None
-            if turns >= SLICE_TURNS or clock() > until:
-                break
+            if turns - looked >= LOOK_TURNS:
+                looked = turns
+                if turns >= SLICE_TURNS or clock() > until:
+                    break
+                now = self.now()
         self.turns_total += turns
 
-    def _activate(self, cell: Cell) -> int:
-        now = self.now()
+    def _activate(self, cell: Cell, now: float) -> int:
         turns = 0
         while turns < ACTOR_QUANTUM_TURNS:
             lane = cell.control or cell.inbox
@@ -193,7 +197,7 @@ class Turns:
             reply.promises = True
         for effect in effects:
             apply[type(effect)](cell, effect, now, reply)
-        if edges and cell.ended:
+        if edges and edges[-1].target in cell.kind.terminal:
             self._end(cell)
 
     def _fail(
