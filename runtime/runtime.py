@@ -226,7 +226,8 @@ class Runtime:
 
     async def _create_run(self, plan: spec.Plan, key: str | None) -> str:
         calls = self._work.calls if self._work is not None else frozenset()
-        faults = (*validate(plan, calls), *absent_tools(plan, Path(plan.run.base_dir), calls))
+        lacking = absent_tools(plan, Path(plan.run.base_dir), calls)
+        faults = (*validate(plan, calls, self._pools), *lacking)
         if faults:
             raise PlanError(faults)
         plan = _with_slots(plan)

@@ -251,6 +251,8 @@ class _Fitting:
         return [pool for pool in self._pools.values() if capability in pool.capabilities]
 
     def _why_none(self, workstream: str, requires: tuple[str, ...], kind: str) -> str | None:
+        if not self._pools:
+            return "there is no pool of workers to run it"
         able = [p for p in self._pools.values() if set(requires) <= set(p.capabilities)]
         if not able:
             return "no single pool has all that this task requires"

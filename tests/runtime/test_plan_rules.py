@@ -438,3 +438,8 @@ def test_capabilities_of_an_unknown_owner_are_not_judged() -> None:
     assert validate(needs) == ()
     assert validate(needs, owner_pools={"p": Pool(capabilities=("gpu",))}) == ()
     assert "no pool has" in validate(needs, owner_pools={"p": Pool()})[0].text
+
+
+def test_an_owner_without_any_pool_takes_no_plan_that_has_none() -> None:
+    found = validate(plan({"w": {"t": task()}}), owner_pools={})
+    assert [f.text for f in found] == ["there is no pool of workers to run it"]
