@@ -6,13 +6,13 @@ A command's module is imported when it is asked for, so that `--help` costs clic
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from typing import Any, NoReturn
 
 import click
 
 from runtime.cli.exits import Exit, Stop
+from runtime.cli.streams import abandon_stdout, make_standard_streams
 from runtime.version import VERSION
 
 # section -> command -> (module, what the list of commands says)
@@ -95,19 +95,16 @@ def banksman() -> None:
 
 def main() -> NoReturn:
     """The entry point of the installed command."""
-    # Under an ASCII locale a character that cannot be shown must not end the command.
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    make_standard_streams()
     code = _run(sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         code = code or Exit.PIPE
-        _abandon_stdout()
+        abandon_stdout()
     except OSError as error:
         code = _told(Stop(Exit.OUTPUT, f"cannot write to stdout: {error.strerror}"), as_json=False)
-        _abandon_stdout()
+        abandon_stdout()
     sys.exit(int(code))
 
 
@@ -142,7 +139,7 @@ def _usage(wrong: click.ClickException) -> Stop:
 
 def _told(stop: Stop, as_json: bool) -> int:
     if stop.exit_code is Exit.PIPE:
-        _abandon_stdout()
+        abandon_stdout()
         return stop.exit_code
     line = f"{stop.text}; {stop.cure}" if stop.cure else stop.text
     try:
@@ -154,10 +151,5 @@ def _told(stop: Stop, as_json: bool) -> int:
             error = {"code": stop.code, "text": stop.text, "cure": stop.cure, **stop.facts}
             print(json.dumps({"error": error}), flush=True)
     except OSError:
-        _abandon_stdout()  # nobody reads either stream; the exit code still tells
+        abandon_stdout()  # nobody reads either stream; the exit code still tells
     return stop.exit_code
-
-
-def _abandon_stdout() -> None:
-    # Python flushes stdout once more at its exit and would complain there.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

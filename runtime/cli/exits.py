@@ -24,6 +24,10 @@ class Exit(IntEnum):
     PIPE = 141  # the reader went away, as for any program that SIGPIPE ends
 
 
+# What a command that carries a run exits with, by the run's end.
+ENDS = {"completed": Exit.OK, "failed": Exit.FAILED, "cancelled": Exit.CANCELLED}
+
+
 class Stop(Exception):
     """Ends the command: one line on stderr, `text` naming the place and `cure` the way out.
 

@@ -47,7 +47,9 @@ def as_stop(error: Exception) -> Stop:
             text = f"{error.filename}: {error.strerror}"
             return Stop(Exit.UNUSABLE, text, "check the path and its permissions")
         case OSError():
-            return Stop(Exit.OUTPUT, f"cannot go on: {error.strerror or error}")
+            return Stop(
+                Exit.OUTPUT, f"cannot go on: {error.strerror or error}", "check the disk and stdout"
+            )
         case _:
             text = f"this is a bug of banksman: {type(error).__name__}: {error}"
             return Stop(Exit.INTERNAL, text, "run it again with --debug and report the traceback")

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtime.cli.calling import Call, entity, shared
-from runtime.cli.exits import Exit, Stop
+from runtime.cli.exits import ENDS, Exit, Stop
 from runtime.cli.looking import owner_of
 from runtime.cli.operating import login, operator_options, order
 from runtime.cli.place import existing, for_plan
+from runtime.cli.streams import abandon_stdout
 from runtime.cli.text import instant
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def resume_command(
     kinds = ("run", "workstream", "task", "worker")
     with call.reading() as db:
         found = entity(db, run, *kinds) if run is not None else None
-        ended = found is not None and found.kind == "run" and _run_state(db, found.id)
+        ended = _end_of(db, found.id) if found is not None and found.kind == "run" else None
     owner = owner_of(state_dir)
     if owner is not None:
         if found is None:
@@ -91,9 +92,10 @@ def resume_command(
         answer = order(state_dir, "resume", found.id, said)
         call.show(answer, lambda: [f"{answer['entity_id']}: {answer['text'] or 'resumed'}"])
         return None
-    if ended:
-        text = f"{found.id} is {ended} already" if found is not None else ""
-        raise Stop(Exit.REFUSED, text, "`banksman run PLAN` makes a new run")
+    if found is not None and ended:
+        value = {"run_id": found.id, "state": ended}
+        call.show(value, lambda: [f"{found.id} is {ended} already: nothing to go on with"])
+        return ENDS[ended]
     if found is not None and found.kind != "run":
         order(state_dir, "resume", found.id, said)
     resumed = (found.id,) if found is not None and found.kind == "run" else ()
@@ -102,7 +104,7 @@ def resume_command(
     return _carry(call, state_dir, command, durability, plain, resume=resumed, operator=operator)
 
 
-def _run_state(db: Any, run_id: str) -> str | None:
+def _end_of(db: Any, run_id: str) -> str | None:
     """The state that the run has ended in, if it has."""
     row = db.execute("SELECT state, completed_at FROM runs WHERE id = ?", (run_id,)).fetchone()
     return row["state"] if row["completed_at"] is not None else None
@@ -131,9 +133,11 @@ def _carry(
     finally:
         screen.close()
     try:
-        return conclude(call, state_dir, outcome)
-    except BrokenPipeError:
-        return exit_of(outcome)  # nobody reads any more, and yet the run ended as it did
+        conclude(call, state_dir, outcome)
+        sys.stdout.flush()
+    except OSError:
+        abandon_stdout()  # its last words were lost, and yet the run ended as it did
+    return exit_of(outcome)
 
 
 def _live(call: Call, plain: bool) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from runtime.cli.calling import Call
-from runtime.cli.exits import Exit
+from runtime.cli.exits import ENDS, Exit
 from runtime.cli.explaining import why_lines
 from runtime.cli.foreground import Outcome
 from runtime.cli.place import connected
@@ -26,7 +26,6 @@ from runtime.view.standing import standing
 from runtime.view.why import why
 
 _TAIL_LINES = 20
-_EXITS = {"completed": Exit.OK, "failed": Exit.FAILED, "cancelled": Exit.CANCELLED}
 # Of several runs the worst is told, the one that wants a person before one that was given up.
 _WORST = (Exit.FAILED, Exit.WAITS, Exit.CANCELLED, Exit.OK)
 
@@ -35,7 +34,7 @@ def exit_of(outcome: Outcome) -> Exit:
     """The exit code of a command that carried these runs."""
     if outcome.interrupted:
         return Exit.INTERRUPTED
-    found = {_EXITS[state] for state in outcome.states.values() if state}
+    found = {ENDS[state] for state in outcome.states.values() if state}
     if outcome.waiting:
         found.add(Exit.WAITS)
     return next((code for code in _WORST if code in found), Exit.OK)
@@ -102,9 +101,9 @@ def _ending(db: sqlite3.Connection, state_dir: Path, outcome: Outcome) -> Iterat
     yield ""
     for name, says in _files(state_dir).items():
         yield f"{paint(name.ljust(8), 'dim')} {says}"
-    run = next(iter(outcome.states), "RUN")
-    look = f"banksman report {run}; banksman history {run}; banksman verify"
-    yield f"{paint('look'.ljust(8), 'dim')} {look}"
+    for run in list(outcome.states)[:1]:
+        look = f"banksman report {run}; banksman history {run}; banksman verify"
+        yield f"{paint('look'.ljust(8), 'dim')} {look}"
     others = db.execute("SELECT count(*) FROM runs WHERE completed_at IS NULL").fetchone()[0]
     if outcome.interrupted:
         yield "interrupted; `banksman resume" + _at(state_dir) + "` goes on where it stopped"

@@ -38,3 +38,53 @@ def banksman(
     )
     assert "Traceback" not in done.stderr, done.stderr
     return Answer(done.returncode, done.stdout, done.stderr)
+
+
+class Going:
+    """A command that goes on, read line by line: waiting for a line is waiting for what it says."""
+
+    def __init__(self, *args: str, cwd: Path) -> None:
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [BANKSMAN, *args],
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Going:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def until(self, words: str) -> str:
+        """The first further line with these words. Fails where the command ends without one."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if words in line:
+                return line
+        raise AssertionError(f"never said {words!r}, but:\n{''.join(self.lines)}")
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> int:
+        """Its exit code, once it has ended by itself."""
+        assert self.process.stdout is not None
+        self.lines += self.process.stdout
+        code = self.process.wait(60)
+        assert "Traceback" not in self.said, self.said
+        return code
+
+    @property
+    def said(self) -> str:
+        return "".join(self.lines)
