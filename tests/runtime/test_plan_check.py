@@ -43,6 +43,14 @@ def test_what_the_machine_lacks_is_a_warning(tmp_path: Path) -> None:
     assert [(str(f.severity), f.line) for f in checked.faults] == [("warning", 4)]
 
 
+def test_the_warnings_of_a_sound_plan_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text(SOUND + '[gates.g]\ncommand = ["true"]\n')
+    checked = check([path])
+    assert checked.ok
+    assert [(f.line, f.where) for f in checked.faults] == [(5, "gates.g")]
+
+
 def test_every_plan_of_a_folder_is_checked_and_other_toml_is_not(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_text(SOUND)
     (tmp_path / "a.toml").write_text(SOUND.replace('"r"', '"/"'))
