@@ -6,6 +6,8 @@ import time
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from runtime.plan import check, validate
 
 SOUND = '[run]\nname = "r"\n[workstreams.w.tasks.t]\ncommand = ["true"]\n'
@@ -75,6 +77,7 @@ def test_several_files_are_checked_in_their_order(tmp_path: Path) -> None:
     assert [Path(fault.file).name for fault in checked.faults] == ["z", "a", "gone"]
 
 
+@pytest.mark.slow
 def test_a_plan_of_100000_tasks_is_checked_in_a_few_seconds(tmp_path: Path) -> None:
     lines = ['[run]\nname = "r"']
     for number in range(100_000):
@@ -95,6 +98,7 @@ def test_a_plan_of_100000_tasks_is_checked_in_a_few_seconds(tmp_path: Path) -> N
     assert validate(checked.plans[0].plan) == ()
 
 
+@pytest.mark.slow
 def test_a_plan_of_100000_faults_is_checked_in_bounded_time(tmp_path: Path) -> None:
     lines = ['[run]\nname = "r"\n[workstreams.w.tasks]']
     lines += [
