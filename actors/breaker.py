@@ -68,7 +68,7 @@ class Mode(StrEnum):
     SHADOW = "shadow"
 
 
-class Breaker(msgspec.Struct, frozen=True, omit_defaults=True):
+class Breaker(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One tool's breaker."""
 
     id: str

@@ -20,7 +20,7 @@ import msgspec
 Address = str
 
 
-class Effect(msgspec.Struct, frozen=True):
+class Effect(msgspec.Struct, frozen=True, gc=False):
     """The common root, so that a decision can be typed."""
 
 

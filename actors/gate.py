@@ -68,7 +68,7 @@ Kernel: TypeAlias = m.Recovered | m.Announce | m.Reach
 Inbox: TypeAlias = m.GateNeeded | m.GateVerdict | Place | Hand | Kernel
 
 
-class Gate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Gate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A gate entity as it is stored."""
 
     id: str
@@ -102,7 +102,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"test_gate:{self.id}"
 
 
-class GateMetadata(msgspec.Struct, frozen=True):
+class GateMetadata(msgspec.Struct, frozen=True, gc=False):
     """What every event of a gate carries."""
 
     name: str

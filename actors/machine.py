@@ -31,7 +31,7 @@ class Edge(msgspec.Struct, frozen=True):
     severity: str = "info"
 
 
-class Taken(msgspec.Struct, frozen=True):
+class Taken(msgspec.Struct, frozen=True, gc=False):
     """An edge that a decision took, with what goes on record.
 
     `metadata` is any value that msgspec encodes to a JSON object. `event_type` None means
@@ -48,7 +48,7 @@ class Taken(msgspec.Struct, frozen=True):
     event_type: str | None = None
 
 
-class Decision(msgspec.Struct, Generic[S], frozen=True):
+class Decision(msgspec.Struct, Generic[S], frozen=True, gc=False):
     """What one turn decided: the next state, the edges taken in order, the effects in order."""
 
     state: S

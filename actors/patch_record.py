@@ -82,7 +82,7 @@ CHART = Chart(
 )
 
 
-class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
+class Ending(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """An end that was asked for: where to, by which trigger, and whose word it was."""
 
     target: State
@@ -92,7 +92,7 @@ class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
     spares_quarantined: bool = False
 
 
-class Patch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Patch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A patch as it is stored. Its content lies in the ledger's own repository."""
 
     id: str

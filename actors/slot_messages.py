@@ -12,14 +12,14 @@ import msgspec
 from actors.effects import Address
 
 
-class Message(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, gc=False):
     """The common root."""
 
 
 # --- outcomes of work, from the shell ---------------------------------------------------------
 
 
-class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """How a piece of work ended, as the shell saw it.
 
     `exit_code` is None where nothing exited (a callable raised, a process was killed by `signal`).

@@ -16,7 +16,12 @@ from actors.effects import Address
 
 
 class _Spec(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    gc=False,
 ):
     """Unknown keys are an error; what equals its default is not stored."""
 

@@ -61,7 +61,7 @@ CHART = Chart("task", State, State.PENDING, ENDS, EDGES)
 NOTHING = Waits()
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A task as it is stored. `worker_id` and `lease` are there exactly while it is RUNNING."""
 
     id: str
@@ -116,7 +116,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.after.blocked or self.gates.blocked
 
 
-class TaskMetadata(msgspec.Struct, frozen=True):
+class TaskMetadata(msgspec.Struct, frozen=True, gc=False):
     """What every event of a task carries."""
 
     worker_id: str | None

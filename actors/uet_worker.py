@@ -84,7 +84,7 @@ Inbox: TypeAlias = (
 )
 
 
-class UetWorker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class UetWorker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An incarnation as it is stored: `pid`, `start_ticks` and `boot_id` name its process for ever.
 
     `lease` and `child_*` are there while it executes.
@@ -111,7 +111,7 @@ class UetWorker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stopping: bool = False  # its process was asked to end
 
 
-class UetMetadata(msgspec.Struct, frozen=True):
+class UetMetadata(msgspec.Struct, frozen=True, gc=False):
     """What an event of an incarnation carries."""
 
     worker_id: str

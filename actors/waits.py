@@ -18,7 +18,7 @@ from actors.messages import GateVerdict, Standing
 CAUSES_MAX = 64
 
 
-class Cause(msgspec.Struct, frozen=True, array_like=True):
+class Cause(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A source that does not let its dependents go on, and the root cause in one line."""
 
     source: Address
@@ -26,7 +26,7 @@ class Cause(msgspec.Struct, frozen=True, array_like=True):
     reason: str
 
 
-class Waits(msgspec.Struct, frozen=True, omit_defaults=True):
+class Waits(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """How many sources are not done: `open` counts all of them, the rest those that block."""
 
     open: int = 0

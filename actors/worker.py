@@ -78,7 +78,7 @@ Kernel: TypeAlias = m.Begin | m.TimerFired | m.Recovered | m.Announce | m.Shutdo
 Inbox: TypeAlias = Work | Process | Hand | Kernel
 
 
-class Worker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Worker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A slot as it is stored. `lease` and `task_id` are there from the assignment to its end."""
 
     id: str
@@ -104,7 +104,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     replaced_by: str | None = None
 
 
-class WorkerMetadata(msgspec.Struct, frozen=True):
+class WorkerMetadata(msgspec.Struct, frozen=True, gc=False):
     """What every event of a slot carries."""
 
     heartbeat_status: str  # "ok", "missed", or "none" without a process
