@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from runtime.plan import check, validate
+from runtime.plan import check
+
+T = TypeVar("T")
 
 SOUND = '[run]\nname = "r"\n[workstreams.w.tasks.t]\ncommand = ["true"]\n'
 
@@ -77,6 +81,12 @@ def test_several_files_are_checked_in_their_order(tmp_path: Path) -> None:
     assert [Path(fault.file).name for fault in checked.faults] == ["z", "a", "gone"]
 
 
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    began = time.process_time()
+    done = work()
+    return time.process_time() - began, done
+
+
 @pytest.mark.slow
 def test_a_plan_of_100000_tasks_is_checked_in_a_few_seconds(tmp_path: Path) -> None:
     lines = ['[run]\nname = "r"']
@@ -87,15 +97,11 @@ def test_a_plan_of_100000_tasks_is_checked_in_a_few_seconds(tmp_path: Path) -> N
         lines.append(f't{number} = {{ command = ["true"]{after} }}')
     path = tmp_path / "plan.toml"
     path.write_text("\n".join(lines))
-    began = time.process_time()
-    tomllib.loads(path.read_text())
-    reading_s = time.process_time() - began
-    checked = check([path])
-    took_s = time.process_time() - began - reading_s
+    took_s, checked = timed(lambda: check([path]))
     assert checked.ok
     assert checked.as_json()["plans"][0]["tasks"] == 100_000
-    assert took_s < max(5.0, 4 * reading_s)  # 5 s, but for a machine that is slow by itself
-    assert validate(checked.plans[0].plan) == ()
+    if took_s >= 5:  # a machine that is slow by itself
+        assert took_s < 4 * timed(lambda: tomllib.loads(path.read_text()))[0]
 
 
 @pytest.mark.slow
@@ -106,8 +112,7 @@ def test_a_plan_of_100000_faults_is_checked_in_bounded_time(tmp_path: Path) -> N
     ]
     path = tmp_path / "plan.toml"
     path.write_text("\n".join(lines))
-    began = time.process_time()
-    checked = check([path])
-    assert time.process_time() - began < 15
+    took_s, checked = timed(lambda: check([path]))
+    assert took_s < 15
     assert 500 < len(checked.faults) < 510
     assert checked.faults[0].line is None or checked.faults[0].line >= 4
