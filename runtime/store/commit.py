@@ -94,19 +94,26 @@ def culprit(db: sqlite3.Connection, batch: Batch) -> tuple[str, str]:
 
     Writes the batch again row by row in a transaction of its own, which it rolls back.
     """
-    db.execute("BEGIN IMMEDIATE")
     try:
+        db.execute("BEGIN IMMEDIATE")
         for statement, parameters in ((_AUDIT, batch.audit), *batch.rows):
             for start in range(0, len(parameters), statement.width):
                 row = parameters[start : start + statement.width]
-                try:
-                    sql.write(db, statement, row)
-                except (sqlite3.Error, ValueError, OverflowError):
+                if not _is_written(db, statement, row):
                     return statement.table, _id_in(db, statement, row)
+    except sqlite3.OperationalError:
+        return "", ""  # locked or full just now: the refusal stands, without a name
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
     return "", ""
+
+
+def _is_written(db: sqlite3.Connection, statement: sql.Statement, row: list[Any]) -> bool:
+    try:
+        return bool(sql.write(db, statement, row)) or statement is _WATCHES
+    except (sqlite3.IntegrityError, ValueError, OverflowError):
+        return False
 
 
 def _id_in(db: sqlite3.Connection, statement: sql.Statement, row: list[Any]) -> str:

@@ -1,6 +1,7 @@
-"""The one connection that writes, and what SQLite's refusals mean.
+"""The one connection that writes, its thread, and what SQLite's refusals mean.
 
-aiosqlite gives each call to its thread; a whole transaction is one call here.
+aiosqlite gives each call to a thread of its own; here a whole job, with its BEGIN and COMMIT, is
+one call.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiosqlite
 
@@ -21,7 +22,7 @@ from runtime.store.errors import (
     StoreFull,
 )
 
-Job = Callable[[sqlite3.Connection], None]
+T = TypeVar("T")
 
 _JOB = ":batch:"
 # Larger than SQLite's own: fewer frames for the bulk, and as quick for a single row.
@@ -29,6 +30,8 @@ PAGE_SIZE = 8192
 # In pages: a safety net, for checkpoints are the owner's at idle moments.
 _WAL_PAGES_MAX = 4000
 _WAL_BYTES_KEPT = 64 << 20
+# More than there are statements, of all sizes together.
+_STATEMENTS_MAX = 512
 
 
 class _Connection(sqlite3.Connection):
@@ -40,16 +43,70 @@ class _Connection(sqlite3.Connection):
         return super().executemany(sql, parameters)
 
 
-async def run(db: aiosqlite.Connection, job: Job) -> None:
-    """Runs `job` in the thread of `db`. A cancel of the caller does not stop it."""
-    await db.executemany(_JOB, job)
+class Thread:
+    """A connection to `path` in a thread of its own. Jobs run there one by one, in order, each to
+    its end, whatever becomes of its caller."""
 
+    def __init__(self, path: Path, busy_s: float) -> None:
+        """`busy_s`: how long a foreign lock on the database is waited for."""
+        self._path = path
+        self._busy_s = busy_s
+        self._db: aiosqlite.Connection | None = None
 
-def connect(path: Path, busy_s: float) -> aiosqlite.Connection:
-    """The connection, still to be awaited."""
-    return aiosqlite.connect(
-        path, factory=_Connection, isolation_level=None, cached_statements=512, timeout=busy_s
-    )
+    async def open(self) -> None:
+        """Raises what `run` raises."""
+        try:
+            self._db = await aiosqlite.connect(
+                self._path,
+                factory=_Connection,
+                isolation_level=None,
+                cached_statements=_STATEMENTS_MAX,
+                timeout=self._busy_s,
+            )
+        except sqlite3.Error as error:
+            raise self._or_unusable(error) from error
+
+    async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Raises what the job raises, and what SQLite raises as StoreBusy, StoreFull, Damaged or
+        StateDirUnusable."""
+        assert self._db is not None
+        result: list[T] = []
+        try:
+            await self._db.executemany(_JOB, lambda db: result.append(job(db)))
+        except sqlite3.Error as error:
+            raise self._or_unusable(error) from error
+        return result[0]
+
+    async def close(self) -> None:
+        """Idempotent."""
+        db, self._db = self._db, None
+        if db is not None:
+            await db.close()
+
+    def meaning(self, error: Exception) -> StoreError | None:
+        """What an error within a transaction means where it says so itself: nothing was written
+        then. None: the caller must say."""
+        if isinstance(error, StoreError):
+            return error
+        if isinstance(error, OverflowError | ValueError):
+            # What SQLite cannot bind: an integer beyond 64 bits, a lone surrogate.
+            return ConstraintFailed(str(error))
+        if not isinstance(error, sqlite3.Error) or not hasattr(error, "sqlite_errorcode"):
+            return None
+        primary = error.sqlite_errorcode & 0xFF
+        if primary in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return StoreBusy(self._path, self._busy_s)
+        if primary == sqlite3.SQLITE_FULL:
+            return StoreFull(self._path)
+        if primary in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            return Damaged(self._path, str(error))
+        if primary in {sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH}:
+            return ConstraintFailed(str(error))
+        return None
+
+    def _or_unusable(self, error: sqlite3.Error) -> StoreError:
+        cure = "look at the disk and at the rights of the directory"
+        return self.meaning(error) or StateDirUnusable(self._path, str(error), cure)
 
 
 def configure(db: sqlite3.Connection, path: Path, durability: str) -> None:
@@ -77,23 +134,3 @@ def configure(db: sqlite3.Connection, path: Path, durability: str) -> None:
 def synchronous(db: sqlite3.Connection, *, full: bool) -> None:
     """Whether the commits to come are synced to the disk. Only between transactions."""
     db.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
-
-
-def meaning(error: Exception, path: Path, busy_s: float) -> StoreError | None:
-    """What an error of SQLite means where its code says so: nothing was written then. None: the
-    caller must say."""
-    if isinstance(error, StoreError):
-        return error
-    if not isinstance(error, sqlite3.Error) or not hasattr(error, "sqlite_errorcode"):
-        # A value that SQLite cannot bind: an integer beyond 64 bits, a lone surrogate.
-        return ConstraintFailed(str(error))
-    primary = error.sqlite_errorcode & 0xFF
-    if primary in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return StoreBusy(path, busy_s)
-    if primary == sqlite3.SQLITE_FULL:
-        return StoreFull(path)
-    if primary in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        return Damaged(path, str(error))
-    if primary in {sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH}:
-        return ConstraintFailed(str(error))
-    return None

@@ -25,6 +25,7 @@ TABLES = (
 
 _KIND_OF = {kind.table: kind.name for kind in KINDS.values()}
 _encode = msgspec.json.Encoder().encode
+_marks = msgspec.json.Decoder(dict[str, int])
 _timers = msgspec.json.Decoder(dict[str, float])
 
 
@@ -82,19 +83,58 @@ def unfinished_page(
     return [stored(row, kinds, path) for row in db.execute(sql, (after,))]
 
 
-def first_unfinished(db: sqlite3.Connection, known: Mapping[str, int]) -> dict[str, int]:
-    """By table: below this n every actor has ended. `known` is what was found before."""
-    marks = {}
-    for table in TABLES:
-        start = known.get(table, 1)
+def marks(db: sqlite3.Connection) -> dict[str, int]:
+    """By table: below this n every actor has ended."""
+    row = db.execute("SELECT value FROM meta WHERE key = 'unfinished'").fetchone()
+    return _marks.decode(row[0])
+
+
+def mark(db: sqlite3.Connection) -> None:
+    """Moves the marks on, so that the next owner looks from there on. In a transaction."""
+    found = {}
+    for table, start in {**dict.fromkeys(TABLES, 1), **marks(db)}.items():
         row = db.execute(
             f"SELECT n FROM {table} WHERE n >= ? AND {living(table)} ORDER BY n LIMIT 1", (start,)
         ).fetchone()
-        marks[table] = row[0] if row is not None else max(start, next_row(db, table))
-    return marks
+        found[table] = row[0] if row is not None else _next(db, table, "n")
+    value = _encode(found).decode()
+    db.execute("UPDATE meta SET value = ? WHERE key = 'unfinished'", (value,))
 
 
-def next_row(db: sqlite3.Connection, table: str) -> int:
-    """The first unused n."""
-    last: int | None = db.execute(f"SELECT max(n) FROM {table}").fetchone()[0]
+def find_run(db: sqlite3.Connection, key: str) -> str | None:
+    row = db.execute("SELECT id FROM runs WHERE idempotency_key = ?", (key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def messages(db: sqlite3.Connection) -> list[tuple[int, str, str, bool]]:
+    rows = db.execute("SELECT id, target, body, control FROM messages ORDER BY id")
+    return [(number, target, body, bool(control)) for number, target, body, control in rows]
+
+
+def outbox(db: sqlite3.Connection) -> list[tuple[int, str, str, str, Any]]:
+    rows = db.execute("SELECT id, actor, name, key, payload FROM outbox ORDER BY id")
+    return [(*row[:4], msgspec.json.decode(row[4])) for row in rows]
+
+
+def watches(db: sqlite3.Connection) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for target, watcher in db.execute("SELECT target, watcher FROM watches"):
+        found.setdefault(target, []).append(watcher)
+    return found
+
+
+def next_rows(db: sqlite3.Connection) -> dict[str, int]:
+    return {table: _next(db, table, "n") for table in TABLES}
+
+
+def next_outbox(db: sqlite3.Connection) -> int:
+    return _next(db, "outbox", "id")
+
+
+def next_message(db: sqlite3.Connection) -> int:
+    return _next(db, "messages", "id")
+
+
+def _next(db: sqlite3.Connection, table: str, key: str) -> int:
+    last: int | None = db.execute(f"SELECT max({key}) FROM {table}").fetchone()[0]
     return (last or 0) + 1

@@ -14,6 +14,7 @@ from runtime.store.connection import configure
 from runtime.store.errors import Damaged, OwnerLost
 from runtime.store.journal import Journal, Repaired
 from runtime.store.layout import Layout, sync_directory, unusable
+from runtime.store.loading import next_message
 from runtime.store.migrate import applied, migrate, migrations, transaction
 
 if TYPE_CHECKING:
@@ -68,16 +69,11 @@ def take_over(
         db.execute("UPDATE meta SET value = '0' WHERE key = 'clean'")
         db.execute("UPDATE meta SET value = ? WHERE key = 'owner_epoch'", (str(epoch),))
         _add_edges(db, kinds)
-    try:
-        journal = Journal(layout.jsonl)
-        repaired = journal.repair(db, meta["jsonl"], int(meta["anchor"].partition(":")[0]))
-    except OSError as error:
-        raise unusable(layout.jsonl, error) from error
+    journal, repaired = _journal(db, layout, meta)
     notes = _notes(layout, clean, migrated.applied if not created else (), repaired)
     opened = Opened(created, clean, migrated.applied, migrated.backup, *repaired, notes)
     phases = dict(db.execute("SELECT id, phase FROM runs WHERE phase IS NOT NULL").fetchall())
-    last = db.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0]
-    return Taken(opened, journal, head, epoch, phases, last + 1)
+    return Taken(opened, journal, head, epoch, phases, next_message(db))
 
 
 def take_back(db: sqlite3.Connection, layout: Layout, durability: str, epoch: int) -> Head:
@@ -107,6 +103,21 @@ def _head(db: sqlite3.Connection, path: Path, meta: dict[str, str]) -> Head:
             path, f"the last audit row is {head.seq}, the recorded head {meta['head_seq']}"
         )
     return head
+
+
+def _journal(
+    db: sqlite3.Connection, layout: Layout, meta: dict[str, str]
+) -> tuple[Journal, Repaired]:
+    try:
+        journal = Journal(layout.jsonl)
+        try:
+            anchor = int(meta["anchor"].partition(":")[0])
+            return journal, journal.repair(db, meta["jsonl"], anchor)
+        except BaseException:
+            journal.close()
+            raise
+    except OSError as error:
+        raise unusable(layout.jsonl, error) from error
 
 
 def _add_edges(db: sqlite3.Connection, kinds: Iterable[Kind]) -> None:

@@ -13,10 +13,10 @@ import msgspec
 
 from runtime.store.errors import Damaged, StateDirUnusable, StoreBusy
 from runtime.store.journal import events_after
-from runtime.store.loading import PAGE
 from runtime.store.migrate import applied, migrations
 
 _BUSY_S = 0.25
+_PAGE = 1000
 _decode = msgspec.json.Decoder().decode
 
 
@@ -52,7 +52,7 @@ def readable(db_path: Path) -> Iterator[None]:
         raise _meaning(error, db_path, _BUSY_S) from error
 
 
-def events_since(db_path: Path, seq: int, limit: int = PAGE) -> list[dict[str, Any]]:
+def events_since(db_path: Path, seq: int, limit: int = _PAGE) -> list[dict[str, Any]]:
     """The canonical events after `seq`, oldest first, at most `limit`."""
     with closing(connect(db_path)) as db, readable(db_path):
         return [_decode(line) for _, line in events_after(db, seq, limit)]

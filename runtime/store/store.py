@@ -19,19 +19,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import aiosqlite
 import anyio
-import msgspec
 
 from runtime.kinds import KINDS
 from runtime.store import commit, loading, opening
 from runtime.store.book import Book
-from runtime.store.connection import connect, meaning, run, synchronous
+from runtime.store.connection import Thread, synchronous
 from runtime.store.errors import (
     CommitUnknown,
     ConstraintFailed,
     OwnerLost,
-    StateDirUnusable,
     StoreError,
     TryAgain,
 )
@@ -84,11 +81,11 @@ class Store:
         self._lock = lock
         self._kinds = {**KINDS, **{kind.name: kind for kind in kinds}}
         self._crash_point = crash_point
-        self._busy_s = busy_s
-        self._db: aiosqlite.Connection | None = None
+        self._thread = Thread(layout.db, busy_s)
         self._journal: Journal | None = None
         self._last: asyncio.Task[Any] | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._full = durability == "power"
         self._unknown = False
 
     @classmethod
@@ -122,11 +119,12 @@ class Store:
         lock = acquire(layout, command)
         store = cls(layout, lock, durability, own, crash_point, busy_s)
         try:
-            taken = await store._connect(
+            await store._thread.open()
+            taken = await store._thread.run(
                 lambda db: opening.take_over(db, layout, durability, own, clock.now())
             )
         except BaseException:
-            await store._disconnect()
+            await store._thread.close()
             lock.release()
             raise
         store.opened = taken.opened
@@ -168,7 +166,7 @@ class Store:
             if batch.head is None:
                 batch.rows = commit.lay_out(batch)
                 batch.audit, batch.lines, batch.head = self.book.take()
-            await self._hop(partial(self._write, batch))
+            await self._thread.run(partial(self._write, batch))
         except (ConstraintFailed, OwnerLost):
             self.discard()
             raise
@@ -182,11 +180,12 @@ class Store:
         journal = self._journal
         assert journal is not None
         assert batch.head is not None
-        raised = batch.barrier and self.durability != "power"
+        full = batch.barrier or self.durability == "power"
         committing = False
         try:
-            if raised:
-                synchronous(db, full=True)
+            if full != self._full:
+                synchronous(db, full=full)
+                self._full = full
             db.execute("BEGIN IMMEDIATE")
             commit.write(db, batch, self.owner_epoch, journal.synced)
             self._crash_point("in_commit")
@@ -195,9 +194,6 @@ class Store:
             self._crash_point("after_commit_before_jsonl")
         except Exception as error:
             raise self._rolled_back(db, batch, error, committing) from error
-        finally:
-            if raised and not db.in_transaction:
-                synchronous(db, full=False)
         journal.append(db, batch.lines, batch.head.seq)
 
     def _rolled_back(
@@ -209,7 +205,7 @@ class Store:
                 db.execute("ROLLBACK")
         except sqlite3.Error as second:
             return CommitUnknown(path, f"{error}; and then {second}")
-        meant = meaning(error, path, self._busy_s)
+        meant = self._thread.meaning(error)
         if meant is None or (committing and not isinstance(meant, TryAgain)):
             return CommitUnknown(path, str(error))
         if isinstance(meant, ConstraintFailed) and not meant.entity_id:
@@ -228,19 +224,21 @@ class Store:
         return await self._to_end(self._reopen())
 
     async def _reopen(self) -> int:
-        await self._disconnect()
-        self.head = await self._connect(
+        await self._thread.close()
+        await self._thread.open()
+        self.head = await self._thread.run(
             lambda db: opening.take_back(db, self.layout, self.durability, self.owner_epoch)
         )
+        self._full = self.durability == "power"
         self._unknown = False
         if self._journal is not None:
-            await self._hop(self._journal.settle)
+            await self._thread.run(self._journal.settle)
         return self.head.seq
 
     async def checkpoint(self) -> None:
         """Moves the WAL into the database and marks how far transitions.jsonl is synced. For idle
         moments: nothing depends on it but the size of the WAL and the time of recovery."""
-        await self._to_end(self._hop(partial(self._mark, clean=False)))
+        await self._to_end(self._thread.run(partial(self._mark, clean=False)))
 
     def _mark(self, db: sqlite3.Connection, *, clean: bool) -> None:
         journal = self._journal
@@ -248,13 +246,8 @@ class Store:
         journal.settle(db)
         with transaction(db):
             commit.check_epoch(db, self.owner_epoch)
-            row = db.execute("SELECT value FROM meta WHERE key = 'unfinished'").fetchone()
-            marks = loading.first_unfinished(db, msgspec.json.decode(row[0]))
-            for key, value in (
-                ("clean", "1" if clean else "0"),
-                ("jsonl", journal.synced),
-                ("unfinished", msgspec.json.encode(marks).decode()),
-            ):
+            loading.mark(db)
+            for key, value in (("clean", "1" if clean else "0"), ("jsonl", journal.synced)):
                 db.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
         db.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if clean else 'PASSIVE'})")
 
@@ -280,9 +273,9 @@ class Store:
         try:
             if not self._unknown:
                 with suppress(StoreError):
-                    await self._hop(partial(self._mark, clean=True))
+                    await self._thread.run(partial(self._mark, clean=True))
         finally:
-            await self._disconnect()
+            await self._thread.close()
             if self._journal is not None:
                 self._journal.close()
             self._lock.release()
@@ -297,7 +290,7 @@ class Store:
     async def load_many(self, addresses: Iterable[str]) -> dict[str, Stored]:
         """Those of the addresses that exist. Raises Damaged where one does not decode."""
         wanted = tuple(addresses)
-        return await self._hop(
+        return await self._thread.run(
             lambda db: loading.by_address(db, wanted, self._kinds, self.layout.db)
         )
 
@@ -307,64 +300,46 @@ class Store:
 
         Raises Damaged where one does not decode.
         """
-        marks = await self._hop(_marks)
+        marks = await self._thread.run(loading.marks)
         for table in loading.TABLES:
             after = marks.get(table, 1) - 1
-            while True:
-                page = await self._hop(
-                    partial(
-                        loading.unfinished_page,
-                        table=table,
-                        after=after,
-                        kinds=self._kinds,
-                        path=self.layout.db,
-                    )
+            while page := await self._thread.run(
+                partial(
+                    loading.unfinished_page,
+                    table=table,
+                    after=after,
+                    kinds=self._kinds,
+                    path=self.layout.db,
                 )
-                if not page:
-                    break
+            ):
                 yield page
                 after = page[-1].n
 
     async def find_run(self, key: str) -> str | None:
         """The id of the run that was submitted with this idempotency key."""
-
-        def find(db: sqlite3.Connection) -> str | None:
-            sql = "SELECT id FROM runs WHERE idempotency_key = ?"
-            row = db.execute(sql, (key,)).fetchone()
-            return None if row is None else str(row[0])
-
-        return await self._hop(find)
+        return await self._thread.run(partial(loading.find_run, key=key))
 
     async def messages(self) -> list[tuple[int, str, str, bool]]:
         """What is undelivered, in order: (id, target, body as JSON text, control)."""
-        sql = "SELECT id, target, body, control FROM messages ORDER BY id"
-        rows = await self._hop(lambda db: db.execute(sql).fetchall())
-        return [(n, target, body, bool(control)) for n, target, body, control in rows]
+        return await self._thread.run(loading.messages)
 
     async def outbox(self) -> list[tuple[int, str, str, str, Any]]:
         """Effects whose outcome is not on record, in order: (id, actor, name, key, payload)."""
-        sql = "SELECT id, actor, name, key, payload FROM outbox ORDER BY id"
-        rows = await self._hop(lambda db: db.execute(sql).fetchall())
-        return [(*row[:4], msgspec.json.decode(row[4])) for row in rows]
+        return await self._thread.run(loading.outbox)
 
     async def watches(self) -> dict[str, list[str]]:
         """Who is to be told of whose end: target to watchers."""
-        sql = "SELECT target, watcher FROM watches"
-        found: dict[str, list[str]] = {}
-        for target, watcher in await self._hop(lambda db: db.execute(sql).fetchall()):
-            found.setdefault(target, []).append(watcher)
-        return found
+        return await self._thread.run(loading.watches)
 
     async def next_rows(self) -> dict[str, int]:
         """By table: the first unused n."""
-        return await self._hop(lambda db: {t: loading.next_row(db, t) for t in loading.TABLES})
+        return await self._thread.run(loading.next_rows)
 
     async def next_outbox(self) -> int:
         """The first unused id of the outbox."""
-        sql = "SELECT coalesce(max(id), 0) + 1 FROM outbox"
-        return await self._hop(lambda db: int(db.execute(sql).fetchone()[0]))
+        return await self._thread.run(loading.next_outbox)
 
-    # --- the hop ---------------------------------------------------------------------------------
+    # --- to its end --------------------------------------------------------------------------
 
     async def _to_end(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs the work after what runs now, to its end, whatever becomes of the caller."""
@@ -377,33 +352,6 @@ class Store:
             task.add_done_callback(_look_at)
             raise
 
-    async def _hop(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Runs the job in the connection's thread. Raises what it raises, SQLite's as ours."""
-        assert self._db is not None
-        result: list[T] = []
-        try:
-            await run(self._db, lambda db: result.append(job(db)))
-        except sqlite3.Error as error:
-            raise self._meaning(error) from error
-        return result[0]
-
-    async def _connect(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            self._db = await connect(self.layout.db, self._busy_s)
-        except sqlite3.Error as error:
-            raise self._meaning(error) from error
-        return await self._hop(job)
-
-    def _meaning(self, error: sqlite3.Error) -> StoreError:
-        path = self.layout.db
-        cure = "look at the disk and at the rights of the directory"
-        return meaning(error, path, self._busy_s) or StateDirUnusable(path, str(error), cure)
-
-    async def _disconnect(self) -> None:
-        db, self._db = self._db, None
-        if db is not None:
-            await db.close()
-
 
 async def _after(before: asyncio.Task[Any] | None, work: Coroutine[Any, Any, T]) -> T:
     if before is not None and not before.done():
@@ -415,8 +363,3 @@ def _look_at(task: asyncio.Task[Any]) -> None:
     """Whoever waited for it was cancelled: what the work left, the next call will find."""
     if not task.cancelled():
         task.exception()
-
-
-def _marks(db: sqlite3.Connection) -> dict[str, int]:
-    row = db.execute("SELECT value FROM meta WHERE key = 'unfinished'").fetchone()
-    return msgspec.json.decode(row[0], type=dict[str, int])

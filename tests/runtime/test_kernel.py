@@ -353,7 +353,7 @@ async def test_a_full_disk_acknowledges_nothing_and_goes_on_when_there_is_room(
     monkeypatch.setattr("runtime.supervisor.DISK_RETRY_S", 0.01)
     async with opened(tmp_path) as rt:
         ref = await account(rt, "a")
-        writer = rt._sup.store._db
+        writer = rt._sup.store._thread._db
         assert writer is not None
         await writer.execute("PRAGMA max_page_count = 1")
         with pytest.raises(OutcomeUnknown):

@@ -191,7 +191,7 @@ def locked_elsewhere(state_dir: Path) -> Iterator[None]:
 async def pragma(store: Store, text: str) -> int:
     """A setting of the writing connection, from within its thread."""
     found: list[int] = []
-    await store._hop(lambda db: found.append(db.execute(f"PRAGMA {text}").fetchone()[0]))
+    await store._thread.run(lambda db: found.append(db.execute(f"PRAGMA {text}").fetchone()[0]))
     return found[0]
 
 
@@ -405,8 +405,8 @@ async def test_a_barrier_is_synced_under_either_durability(tmp_path: Path) -> No
 
     def look(name: str) -> None:
         if name == "in_commit":
-            assert store._db is not None
-            levels.append(store._db._conn.execute("PRAGMA synchronous").fetchone()[0])
+            assert store._thread._db is not None
+            levels.append(store._thread._db._conn.execute("PRAGMA synchronous").fetchone()[0])
 
     async with await open_store(tmp_path, durability="process", crash_point=look) as store:
         hand = Hand(store)
