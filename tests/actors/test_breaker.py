@@ -165,6 +165,34 @@ def test_a_reopening_zeroes_the_inconclusive_probes_before_it() -> None:
     assert subject.state == "half_open"
 
 
+def test_a_forced_close_forgets_the_ladder() -> None:
+    subject = half_open(Ours)
+    fail(subject)
+    subject.operate("close")
+    fail(subject, 2)
+    assert subject.due == subject.now + 60.0
+
+
+def test_a_close_is_one_epoch_and_says_how_many_probes_it_took() -> None:
+    one, three = half_open(Ours), half_open(Ours, success_threshold=3)
+    fail(one, outcome="ok")
+    fail(three, 3, outcome="ok")
+    assert (one.epoch, three.epoch) == (3, 3)
+    assert one.records[-1].reason == "the probe succeeded"
+    assert three.records[-1].reason == "3 successful probes in a row"
+
+
+def test_the_serials_of_probes_count_on_over_openings() -> None:
+    subject = half_open(Ours, growth=1.0)
+    serials = []
+    for _ in range(3):
+        probe = subject.admit()
+        serials.append(probe.raw.serial)
+        subject.settle(probe, "tool_failure")
+        subject.advance(60.0)
+    assert serials == [1, 2, 3]
+
+
 def test_a_clock_set_back_twice_lengthens_nothing() -> None:
     subject = _opened_once(Ours())
     for _ in range(2):
@@ -308,6 +336,8 @@ def test_the_default_spec_has_no_fault() -> None:
         ({"failure_rate": 0.0}, "failure_rate"),
         ({"failure_rate": 1.1}, "failure_rate"),
         ({"slow_rate": math.nan}, "slow_rate"),
+        ({"slow_rate": 0.0}, "slow_rate"),
+        ({"slow_rate": 1.1}, "slow_rate"),
         ({"slow_call_s": 1.0}, "slow_call_s"),
         ({"window": "time", "slow_call_s": 0.0}, "slow_call_s"),
         ({"cooldown_s": 0.0}, "cooldown_s"),

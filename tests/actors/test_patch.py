@@ -20,7 +20,7 @@ from actors.messages import (
     Unblock,
 )
 from actors.patch import State, decide
-from actors.patch_messages import Judged, Verdict
+from actors.patch_messages import Checks, Judged, Verdict
 from tests.actors.patch_kit import (
     BASE,
     TASK,
@@ -201,6 +201,12 @@ def test_a_failed_gate_quarantines_it_with_the_gates_reason() -> None:
     ledger = applied().verdict(Standing.FAILED)
     assert ledger.patch.quarantine_reason == "gate_failed:unit: failed"
     assert ledger.patch.checks.tests == "failed"
+
+
+def test_in_quarantine_it_stands_on_no_commit_and_a_new_judge_starts_from_nothing() -> None:
+    ledger = applied().verdict(Standing.FAILED)
+    assert ledger.patch.commit_sha is None
+    assert ledger.tell(verb(pm.Revalidate)).patch.checks == Checks()
 
 
 @pytest.mark.parametrize("standing", [Standing.STALLED, Standing.WITHDRAWN])
