@@ -116,7 +116,7 @@ class Dispatch:
             return freed
         # Whoever could take an idle slot before has taken it: this task comes first for one.
         for sort, line in self._idle.items():
-            if _fits(sort, wanted) and (worker := self._next_idle(line)) is not None:
+            if line and _fits(sort, wanted) and (worker := self._next_idle(line)) is not None:
                 return (*freed, self._assign(worker, task))
         self._stand_in_line(rank, wanted)
         return freed

@@ -88,19 +88,22 @@ class Turn(Generic[V]):
         **changes: Any,
     ) -> None:
         """Takes an edge from where the value stands. Raises as `Chart.take` does."""
-        taken = self.chart.take(
-            self.value.state,  # type: ignore[attr-defined] # every machine's value has one
-            target,
-            trigger,
-            reason=reason,
-            metadata=metadata,
-            severity=severity,
-            operator=operator,
+        value, chart = self.value, self.chart
+        edge = chart.edge(value.state, target, trigger)  # type: ignore[attr-defined] # all have one
+        self.edges.append(
+            Taken(
+                edge.source,
+                edge.target,
+                trigger,
+                severity or edge.severity,
+                reason,
+                metadata,
+                operator,
+            )
         )
-        if target in self.chart.terminal:
+        if target in chart.terminal:
             changes["completed_at"] = self.now
-        self.edges.append(taken)
-        self.change(state=target, reason=reason, **changes)
+        self.value = msgspec.structs.replace(value, state=target, reason=reason, **changes)
 
     def send(self, to: str, message: Any, *, control: bool = False) -> None:
         """Puts a message into another inbox."""

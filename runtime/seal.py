@@ -30,7 +30,13 @@ def seal(epoch: Epoch, store: Store, phase_of: Callable[[str], str | None]) -> B
     for cell, taken, now in epoch.entries:
         kind = cell.kind
         cell.audit_seq, cell.metadata = enter(
-            kind.name, cell.id, kind.run_id_of(cell.value), taken, now, cell.audit_seq, phase_of
+            kind.name,
+            cell.value.id,
+            kind.run_id_of(cell.value),
+            taken,
+            now,
+            cell.audit_seq,
+            phase_of,
         )
     epoch.head = store.book.seq
     changes = batch.changes
