@@ -39,7 +39,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "pause": ("operating", "Start nothing more; what runs, finishes."),
         "cancel": ("operating", "End a run, workstream, task or gate."),
         "skip": ("operating", "Count a workstream as done without doing it."),
-        "retry": ("operating", "Do a task that has ended once more."),
+        "retry": ("operating", "Do a task, or the rest of a run, once more."),
         "unblock": ("operating", "Waive what blocks a task or workstream."),
     },
     "Prove and keep": {

@@ -58,13 +58,17 @@ def skip_command(call: Call, target: str, **said: Any) -> None:
 
 
 @click.command("retry")
-@click.argument("target", metavar="TASK")
+@click.argument("target", metavar="TASK-or-RUN")
 @click.option("--clear-retry-count", is_flag=True, help="Grant all its retries anew.")
 @operator_options
 @shared
 def retry_command(call: Call, target: str, **said: Any) -> None:
-    """Do a task that has ended once more, as TASK~2; what depends on it means the newest."""
-    _carry_out(call, "retry", target, ("task",), said)
+    """Do what has ended once more.
+
+    A TASK as TASK~2, while its workstream goes on; what depends on it then means the newest.
+    A RUN as a new run that leaves out what is completed.
+    """
+    _carry_out(call, "retry", target, ("task", "run"), said)
 
 
 @click.command("unblock")
@@ -94,9 +98,13 @@ def _carry_out(
     with call.reading() as db:
         found = entity(db, target, *kinds)
     answer = order(call.state_dir, name, found.id, said)
-    call.show(
-        answer, lambda: [f"{answer['entity_id']}: {answer['text'] or name + ' is on record'}"]
-    )
+    call.show(answer, lambda: [accepted(name, answer)])
+
+
+def accepted(name: str, answer: dict[str, Any]) -> str:
+    """An owner's yes, for a person."""
+    entity_id, text = answer["entity_id"], answer["text"] or f"{name} is on record"
+    return text if text.startswith(entity_id) else f"{entity_id}: {text}"
 
 
 def order(state_dir: Path, name: str, entity_id: str, said: dict[str, Any]) -> dict[str, Any]:

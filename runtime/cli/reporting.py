@@ -17,6 +17,7 @@ from runtime.view.report import Report, report
 from runtime.view.rows import TaskRow
 
 _SHOWN = 10
+_WORKSTREAMS_SHOWN = 24
 
 
 @click.command("report")
@@ -66,10 +67,13 @@ def report_lines(found: Report, *, short: bool = False) -> Iterator[str]:
     if found.noncritical_failures:
         yield f"  {counted(found.noncritical_failures, 'failure')} in tasks that are not critical"
     yield ""
+    shown = found.workstreams[:_WORKSTREAMS_SHOWN]
     yield from columns(
         ("workstream", "state", "tasks", "reason"),
-        ((w.name, w.state, progress(w.tasks), brief(w.reason, cut)) for w in found.workstreams),
+        ((w.name, w.state, progress(w.tasks), brief(w.reason, cut)) for w in shown),
     )
+    if more := len(found.workstreams) - len(shown):
+        yield f"and {counted(more, 'workstream')} more: `banksman status {run.id}`"
     if short:
         return
     yield from _some("failed", found.failed, cut)

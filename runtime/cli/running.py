@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import click
 from runtime.cli.calling import Call, entity, shared
 from runtime.cli.exits import ENDS, Exit, Stop
 from runtime.cli.looking import owner_of
-from runtime.cli.operating import login, operator_options, order
+from runtime.cli.operating import accepted, login, operator_options, order
 from runtime.cli.place import existing, for_plan
 from runtime.cli.streams import abandon_stdout
 from runtime.cli.text import instant
@@ -90,7 +91,7 @@ def resume_command(
         if found is None:
             raise _held(state_dir, owner, "name what is paused: `banksman resume RUN`")
         answer = order(state_dir, "resume", found.id, said)
-        call.show(answer, lambda: [f"{answer['entity_id']}: {answer['text'] or 'resumed'}"])
+        call.show(answer, lambda: [accepted("resume", answer)])
         return None
     if found is not None and ended:
         value = {"run_id": found.id, "state": ended}
@@ -141,7 +142,8 @@ def _carry(
 
 
 def _live(call: Call, plain: bool) -> bool:
-    return not plain and not call.as_json and sys.stdout.isatty()
+    cursor = os.environ.get("TERM", "") not in ("", "dumb")
+    return not plain and not call.as_json and cursor and sys.stdout.isatty()
 
 
 def _screen(call: Call, state_dir: Path, *, live: bool) -> Screen:

@@ -85,6 +85,7 @@ def _failure(db: sqlite3.Connection, state_dir: Path, found: Report) -> Iterator
         yield paint("it printed nothing", "dim")
     yield ""
     yield f"next: banksman logs {task.id}"
+    yield f"      banksman retry {found.run.id} makes a new run of what is not completed"
 
 
 def _last_output(db: sqlite3.Connection, state_dir: Path, task: TaskRow) -> str:

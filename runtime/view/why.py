@@ -89,7 +89,7 @@ def _workstream(db: sqlite3.Connection, stream: Standing, now: float) -> Explana
     if stream.completed_at is not None:
         said = Explanation(f"it has ended: {stream.state}")
         for source, root in stream.causes:
-            said.because(_rooted(source, root))
+            said.because(why_task.rooted(source, root))
         for row in _of_workstream(db, stream.id, ("failed",)):
             said.because(f"task {row['id']} failed", row["reason"], row["id"])
             said.move(f"banksman logs {row['id']}", "what it printed")
@@ -105,8 +105,9 @@ def _workstream(db: sqlite3.Connection, stream: Standing, now: float) -> Explana
         said.because(f"it is ending ({ending}): what still runs is being ended first")
     if stream.state in ("pending", "blocked"):
         _wait_for(db, said, stream, now)
+    if stream.state == "blocked":
         for source, root in stream.causes:
-            said.because(_rooted(source, root))
+            said.because(why_task.rooted(source, root))
             said.move(f"banksman unblock {stream.id}", "waives what blocks it")
     for address in value.get("judges", ()):
         why_task.gate_cause(db, said, address, now)
@@ -189,10 +190,6 @@ def _wait_for(db: sqlite3.Connection, said: Explanation, found: Standing, now: f
         source = at_address(db, address)
         if source is not None and not source.done and address not in found.waived:
             why_task.dependency(said, source, now)
-
-
-def _rooted(source: str, root: str) -> str:
-    return f"{source.replace(':', ' ', 1)}: {root}"
 
 
 def _open_or_failed(

@@ -62,7 +62,7 @@ def _ended(db: sqlite3.Connection, task: Standing) -> Explanation:
     if code is not None and task.state == "failed" and f"exit code {code}" != task.reason:
         said.because(f"its last exit code is {code}")
     for source, root in task.causes:
-        said.because(f"{source.replace(':', ' ', 1)}: {root}")
+        said.because(rooted(source, root))
     if who := hand(db, task, "cancel"):
         said.because(f"cancelled by {who.operator}", who.reason)
     if after := task.value.get("replaced_by"):
@@ -117,10 +117,17 @@ def gate_cause(db: sqlite3.Connection, said: Explanation, address: str, now: flo
         dependency(said, gate, now)
 
 
+def rooted(source: str, root: str) -> str:
+    """A cause by its address, and the root cause, which may name it already."""
+    kind, _, entity_id = source.partition(":")
+    kind = kind.replace("_", " ")
+    return f"{kind} {root}" if root.startswith(entity_id) else f"{kind} {entity_id}: {root}"
+
+
 def _blocked(said: Explanation, task: Standing) -> None:
     for source, root in task.causes:
         kind, _, entity_id = source.partition(":")
-        said.because(f"{kind.replace('_', ' ')} {entity_id}: {root}", None, entity_id)
+        said.because(rooted(source, root), None, entity_id)
         if kind == "task":
             said.move(f"banksman retry {entity_id}", "does what failed once more")
         said.move(f"banksman logs {entity_id}", "what it printed")
