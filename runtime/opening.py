@@ -45,6 +45,9 @@ CREATE: Mapping[str, Callable[[Any, float], Any]] = {
     "worker": worker.create,
 }
 
+# What a command line owns: a plan's callables run in a child, never inside the supervisor.
+COMMAND_POOLS: Mapping[str, spec.Pool] = {"local": spec.Pool(kind="process")}
+
 DEFAULT_POOLS: Mapping[str, spec.Pool] = {
     "local": spec.Pool(kind="process"),
     "inline": spec.Pool(kind="inline", count=INLINE_SLOTS),

@@ -243,9 +243,12 @@ class Runtime:
         if plan.workers:
             return ()
         tasks = [t for w in plan.workstreams.values() for t in w.tasks.values()]
+        # A callable runs in this process where a pool for that is there, else in a child.
+        inline = any(pool.kind == "inline" for pool in self._pools.values())
+        wanted = {"inline" if task.call and inline else "process" for task in tasks}
         spawns = []
         for name, pool in self._pools.items():
-            if not any(pool.kind == "process" or task.call for task in tasks):
+            if pool.kind not in wanted:
                 continue
             for number in range(1, (pool.count or os.cpu_count() or 1) + 1):
                 worker_id = f"worker:{name}.{number}"

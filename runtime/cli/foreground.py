@@ -26,7 +26,7 @@ from runtime.cli.scene import Scene, Screen, some
 from runtime.control.engine import Engine
 from runtime.control.gapless import gapless
 from runtime.limits import RUN_DRAIN_S_MAX
-from runtime.opening import open_runtime
+from runtime.opening import COMMAND_POOLS, open_runtime
 from runtime.view.board import Board, load
 
 _DRAW_S = 0.1
@@ -110,7 +110,10 @@ class _Carrying:
         """Opens the directory, serves it, carries the runs."""
         order = self.order
         async with open_runtime(
-            order.state_dir, durability=order.durability, command=order.command
+            order.state_dir,
+            durability=order.durability,
+            command=order.command,
+            pools=COMMAND_POOLS,
         ) as rt:
             self.screen.say(*titled(rt, order.state_dir), *recovered(rt.recovery))
             since = await self._cast(rt)
