@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,8 +89,7 @@ class Journal:
             if self._seq - self._synced_seq >= _SYNC_LINES:
                 self.sync()
         except OSError:
-            # What was torn is cut off; the next append begins with what is missing.
-            os.ftruncate(self._fd, self._size)
+            self._give_up()
 
     def settle(self, db: sqlite3.Connection) -> None:
         """Completes and syncs the file, as far as the disk lets it."""
@@ -97,7 +97,7 @@ class Journal:
             self.catch_up(db)
             self.sync()
         except OSError:
-            os.ftruncate(self._fd, self._size)
+            self._give_up()
 
     def catch_up(self, db: sqlite3.Connection) -> None:
         """Renders the rows that have no line yet. Raises OSError."""
@@ -120,7 +120,17 @@ class Journal:
     def _ends_line(self, offset: int) -> bool:
         return os.pread(self._fd, 1, offset - 1) == b"\n"
 
+    def _give_up(self) -> None:
+        """Cuts off what was torn; the next append begins with what is missing."""
+        with suppress(OSError):  # else the next write cuts it off
+            self._cut()
+
+    def _cut(self) -> None:
+        if os.fstat(self._fd).st_size > self._size:
+            os.ftruncate(self._fd, self._size)
+
     def _write(self, data: bytes) -> None:
+        self._cut()
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(self._fd, rest) :]

@@ -117,6 +117,29 @@ async def test_the_unfinished_are_looked_for_from_the_first_that_was_found_unfin
     assert (found, marks["tasks"], marks["runs"]) == ([3, 4], 3, 1)
 
 
+async def test_without_a_checkpoint_the_search_is_shortened_by_the_commits_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.store.store._MARK_ROWS", 3)
+    async with await open_store(tmp_path) as store:
+        hand = Hand(store)
+        value = a_task("t")
+        hand.born("task", value)
+        ended = msgspec.structs.replace(
+            value, state=type(value.state).CANCELLED, completed_at=1_000_000.0
+        )
+        hand.move("task", value, ended, "task_cancelled")
+        await hand.commit()
+        hand.born("task", a_task("u"))
+        await hand.commit()
+        db = plain(tmp_path)
+        marks = db.execute("SELECT value FROM meta WHERE key = 'unfinished'").fetchone()[0]
+        db.close()
+        unfinished = [s.id async for page in store.unfinished() for s in page]
+    assert json.loads(marks)["tasks"] == 2
+    assert unfinished == [a_task("u").id]
+
+
 async def test_messages_effects_and_watches_are_kept_until_they_are_gone(tmp_path: Path) -> None:
     async with await open_store(tmp_path) as store:
         batch = Batch()

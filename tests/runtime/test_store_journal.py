@@ -12,7 +12,7 @@ import pytest
 
 from runtime.store.journal import Journal
 from runtime.store.verify import verify
-from tests.runtime.store_kit import open_store, plain, three_tasks
+from tests.runtime.store_kit import Hand, a_task, open_store, plain, three_tasks
 
 JSONL = "transitions.jsonl"
 
@@ -127,3 +127,34 @@ async def test_lines_that_find_no_room_come_with_the_next_ones(tmp_path: Path) -
         journal.append(db, whole[5:], 7)
     journal.close()
     assert path.read_bytes().splitlines() == whole
+
+
+async def test_what_somebody_appended_is_cut_off(tmp_path: Path) -> None:
+    async with await open_store(tmp_path) as store:
+        hand = Hand(store)
+        hand.born("task", a_task("one"))
+        await hand.commit()
+        append(tmp_path / JSONL, b"a note by hand\n")
+        hand.born("task", a_task("two"))
+        await hand.commit()
+    assert verify(tmp_path).whole
+
+
+def append(path: Path, content: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(content)
+
+
+async def test_a_file_that_was_emptied_under_the_owner_is_whole_again_with_the_next_one(
+    tmp_path: Path,
+) -> None:
+    async with await open_store(tmp_path) as store:
+        hand = Hand(store)
+        hand.born("task", a_task("one"))
+        await hand.commit()
+        damage(tmp_path, lambda _found: [])
+        hand.born("task", a_task("two"))
+        await hand.commit()
+    async with await open_store(tmp_path) as store:
+        assert store.opened.lines_completed == 2
+    assert verify(tmp_path).whole

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from actors import breaker, gate, patch, spec, uet_worker
 from actors.machine import Chart, Decision, Edge
 from actors.messages import Message, Recovered
+from actors.patch_messages import PatchSeed
 from runtime.kinds import KINDS, user_kind
-from runtime.store import ConstraintFailed
-from tests.runtime.store_kit import Hand, open_store, plain
+from runtime.store import Change, ConstraintFailed
+from runtime.store.verify import verify
+from tests.runtime.store_kit import Hand, a_run, a_task, a_worker, a_workstream, open_store, plain
 
 
 class State(StrEnum):
@@ -122,6 +126,42 @@ async def test_the_edges_of_a_users_chart_are_recorded_once(tmp_path: Path) -> N
     assert sorted(edges) == sorted(
         ("door", e.source, e.target, e.trigger, e.severity) for e in CHART.edges
     )
+
+
+def one_of_each() -> dict[str, Any]:
+    pool = spec.WorkerSeed(id="worker:local.1", run_id=None, pool="local", slot=spec.Pool())
+    patches = PatchSeed(id="p1", run_id=None, task_id=None, base_commit="c0ffee", content="t1")
+    gates = spec.GateSeed(run_id="r", name="unit", n=1, gate=spec.Gate(command=("true",)))
+    return {
+        "run": a_run(idempotency_key="k"),
+        "workstream": a_workstream(),
+        "task": a_task("t", exit_code=3),
+        "worker": a_worker(),
+        "uet_worker": uet_worker.create(spec.UetSeed(worker=pool, n=1), 1_000_000.0),
+        "test_gate": gate.create(gates, 1_000_000.0),
+        "circuit_breaker": breaker.create("ruff", ("ruff",), spec.Breaker(), 1_000_000.0),
+        "patch_ledger": patch.create(patches, 1_000_000.0),
+    }
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_an_actor_of_each_machine_is_read_back_as_it_was(tmp_path: Path, name: str) -> None:
+    value = one_of_each()[name]
+    async with await open_store(tmp_path) as store:
+        hand = Hand(store)
+        hand.born(name, value)
+        await hand.commit()
+        stored = await store.load(KINDS[name], value.id)
+    assert stored is not None
+    assert stored.value == value
+    assert verify(tmp_path).whole
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_row_holds_only_what_sqlite_binds_at_once(name: str) -> None:
+    change = Change(KINDS[name], 1, one_of_each()[name], None, 1, 1, "{}", True)
+    row = (*KINDS[name].new_row(change), *KINDS[name].changed_row(change))
+    assert {type(column) for column in row} <= {str, int, float, type(None)}
 
 
 def test_a_users_inbox_holds_what_the_kernel_sends() -> None:
