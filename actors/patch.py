@@ -212,7 +212,7 @@ def _base_moved(t: PatchTurn, message: pm.BaseMoved) -> None:
 
 
 def _applied(t: PatchTurn, fact: pm.Applied) -> str | None:
-    t.move(State.APPLIED, "patch_applied", commit_sha=fact.commit_sha, passed=())
+    t.move(State.APPLIED, "patch_applied", commit_sha=fact.commit_sha)
     patch = t.value
     if patch.wanted is not None:
         return None
@@ -280,7 +280,7 @@ def _landed(t: PatchTurn, fact: pm.Landed) -> str | None:
     late = t.value.wanted
     if fact.commit_sha != t.value.commit_sha:
         return f"{fact.commit_sha} was landed where {t.value.commit_sha} was gated"
-    t.move(State.COMMITTED, "patch_committed", commit_sha=fact.commit_sha, wanted=None)
+    t.move(State.COMMITTED, "patch_committed", wanted=None)
     if late is not None:
         t.note("patch_end_too_late", "warning", late.reason, late.operator)
     return None

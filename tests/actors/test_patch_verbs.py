@@ -184,7 +184,8 @@ def test_a_plan_that_failed_leaves_it_committed_and_can_be_tried_again(outcome: 
     ledger = committed().tell(verb(pm.Rollback, plan=PLAN))
     ledger.answer(outcome, None if outcome else "git crashed")
     assert ledger.state is State.COMMITTED
-    assert [n.event_type for n in ledger.found(Note)] == ["patch_rollback_failed"]
+    (note,) = ledger.found(Note)
+    assert (note.event_type, note.operator) == ("patch_rollback_failed", "ann")
     first, second = "p1.2:patch_compensate", "p1.3:patch_compensate"
     (perform,) = ledger.tell(verb(pm.Rollback, plan=PLAN)).found(Perform)
     assert perform.key == second != first
