@@ -48,6 +48,9 @@ def name_of(path: Path) -> str:
 
 
 def package_of(path: Path) -> str:
+    """The package that a file counts to; `python -m runtime` is the command line's other door."""
+    if path.name == "__main__.py":
+        return "runtime.cli"
     return ".".join(path.relative_to(ROOT).parent.parts)
 
 
