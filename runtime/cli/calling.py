@@ -54,6 +54,16 @@ class Call:
 
         sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
 
+    def emit_list(self, values: Iterable[Any]) -> None:
+        """One JSON array, written as its values come: there may be a million."""
+        import msgspec  # noqa: PLC0415 - as in `emit`
+
+        separator = "["
+        for value in values:
+            sys.stdout.write(separator + msgspec.json.encode(value, enc_hook=str).decode())
+            separator = ","
+        sys.stdout.write("[]\n" if separator == "[" else "]\n")
+
 
 def shared(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the shared options; the command's function gets a `Call` first."""

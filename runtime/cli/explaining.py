@@ -11,6 +11,7 @@ import msgspec
 
 from runtime.cli.calling import Call, entity, shared
 from runtime.cli.looking import owner_of
+from runtime.cli.place import at
 from runtime.cli.text import instant, length, one_line, paint, state
 from runtime.view.because import Cause, Move
 from runtime.view.why import Why, why
@@ -27,7 +28,7 @@ def why_command(call: Call, target: str) -> None:
     with call.reading() as db:
         found = entity(db, target)
         said = owned(why(db, found.kind, found.id, now), owner_of(call.state_dir))
-    call.show(said, lambda: why_lines(said, now))
+    call.show(said, lambda: why_lines(said, now, at(call.state_dir)))
 
 
 def owned(said: Why, owner: dict[str, Any] | None) -> Why:
@@ -41,8 +42,8 @@ def owned(said: Why, owner: dict[str, Any] | None) -> Why:
     )
 
 
-def why_lines(said: Why, now: float) -> Iterator[str]:
-    """The explanation for a person."""
+def why_lines(said: Why, now: float, here: str = "") -> Iterator[str]:
+    """The explanation for a person; `here` is what each command needs to find the directory."""
     yield (
         f"{said.kind.replace('_', ' ')} {paint(said.id, 'bold')}  {state(said.state)}"
         f" for {length(now - said.since)} (since {instant(said.since)}, version {said.version})"
@@ -55,7 +56,7 @@ def why_lines(said: Why, now: float) -> Iterator[str]:
         yield ""
         yield paint("what would move it", "dim")
         width = max(len(move.command) for move in said.moves)
-        yield from (f"  {move.command.ljust(width)}  {move.effect}" for move in said.moves)
+        yield from (f"  {move.command.ljust(width)}{here}  {move.effect}" for move in said.moves)
 
 
 def _cause(cause: Cause) -> str:

@@ -125,6 +125,8 @@ class _Carrying:
         order = self.order
         since = int(rt.statistics()["seq"])
         if order.plan is not None:
+            if others := rt.unfinished_runs():
+                self.screen.say(f"beside it goes on what was unfinished here: {some(others)}")
             run = await rt.submit(order.plan)
             self.states[run.id] = ""
             self.scene.watch(Board(run.id))

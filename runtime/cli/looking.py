@@ -63,7 +63,7 @@ def tasks_command(call: Call, run: str | None, every: bool, states: tuple[str, .
         run_ids = _run_ids(db, run, every)
         found = rows.tasks(db, run_ids, [s.lower() for s in states])
         if call.as_json:
-            call.emit(list(found))
+            call.emit_list(found)
             return
         for line in _heading(run_ids):
             print(line)

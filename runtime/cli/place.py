@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -28,6 +29,14 @@ def for_plan(asked: Path | None, plan: Path) -> Path:
     """Where a run of `plan` keeps its state: `asked`, else the nearest .state upward from the
     plan, else a new one beside it. It need not exist."""
     return Layout(asked if asked is not None else discover(plan)).dir
+
+
+def at(state_dir: Path) -> str:
+    """What the next command must be told to find this directory from here; often nothing."""
+    if discover(Path.cwd() / "plan") == state_dir:
+        return ""
+    near = os.path.relpath(state_dir)
+    return f" --state-dir {near if len(near) < len(str(state_dir)) else state_dir}"
 
 
 def connected(state_dir: Path) -> sqlite3.Connection:

@@ -14,6 +14,8 @@ import click
 from runtime.cli.calling import Call, entity, shared
 from runtime.cli.exits import Exit, Stop
 from runtime.cli.text import clean
+from runtime.store.layout import Layout
+from runtime.store.lock import is_owned
 from runtime.view.find import Entity
 from runtime.view.printed import Printed, attempts, tail
 from runtime.view.standing import standing
@@ -131,9 +133,12 @@ def _files(call: Call, found: Entity) -> list[Printed]:
 
 
 def _ended(call: Call, found: Entity) -> bool:
+    """Whether it will print no more: it is over, or nobody carries it on."""
+    # Asked first: an owner that ends meanwhile has written what became of it.
+    owned = is_owned(Layout(call.state_dir))
     with call.reading() as db:
         entered = standing(db, found.kind, found.id)
-    return entered is None or entered.completed_at is not None
+    return not owned or entered is None or entered.completed_at is not None
 
 
 def _say(text: str) -> None:

@@ -15,7 +15,7 @@ from runtime.cli.calling import Call, entity, shared
 from runtime.cli.exits import Exit, Stop
 from runtime.cli.moments import moment
 from runtime.cli.text import SEVERITY_STYLES, brief, clean, instant, length, one_line, paint, state
-from runtime.control.client import Client, NoOwner
+from runtime.control.client import Client, NoOwner, OwnerLost
 from runtime.view import audit
 from runtime.view.filters import SEVERITIES, EventFilter
 
@@ -83,6 +83,10 @@ def _follow(call: Call, where: EventFilter, seen: int) -> None:
             for event in client.stream("events", since=seen, where=msgspec.to_builtins(where)):
                 _tell(call, event)
                 sys.stdout.flush()
+    except OwnerLost as lost:
+        if not lost.ended:
+            raise
+        print("banksman: the owner has ended, so nothing more will happen", file=sys.stderr)
     except NoOwner:
         text = f"nobody owns {call.state_dir}, so nothing will happen there"
         raise Stop(

@@ -15,10 +15,10 @@ from runtime.cli.calling import Call
 from runtime.cli.exits import ENDS, Exit
 from runtime.cli.explaining import why_lines
 from runtime.cli.foreground import Outcome
-from runtime.cli.place import connected
+from runtime.cli.place import at, connected
 from runtime.cli.reporting import report_lines
 from runtime.cli.text import clean, paint
-from runtime.store.layout import Layout, discover
+from runtime.store.layout import Layout
 from runtime.view.printed import output_path, tail
 from runtime.view.report import Report, report, root_failure
 from runtime.view.rows import TaskRow
@@ -66,7 +66,7 @@ def _run_lines(
     yield from report_lines(found, short=not outcome.states[run_id])
     if run_id in outcome.waiting:
         yield ""
-        yield from why_lines(why(db, "run", run_id, now), now)
+        yield from why_lines(why(db, "run", run_id, now), now, at(state_dir))
     elif found.run.state == "failed":
         yield from _failure(db, state_dir, found)
 
@@ -84,8 +84,9 @@ def _failure(db: sqlite3.Connection, state_dir: Path, found: Report) -> Iterator
     else:
         yield paint("it printed nothing", "dim")
     yield ""
-    yield f"next: banksman logs {task.id}"
-    yield f"      banksman retry {found.run.id} makes a new run of what is not completed"
+    here = at(state_dir)
+    yield f"next: banksman logs {task.id}{here}"
+    yield f"      banksman retry {found.run.id}{here} makes a new run of what is not completed"
 
 
 def _last_output(db: sqlite3.Connection, state_dir: Path, task: TaskRow) -> str:
@@ -99,23 +100,18 @@ def _last_output(db: sqlite3.Connection, state_dir: Path, task: TaskRow) -> str:
 
 
 def _ending(db: sqlite3.Connection, state_dir: Path, outcome: Outcome) -> Iterator[str]:
+    here = at(state_dir)
     yield ""
     for name, says in _files(state_dir).items():
         yield f"{paint(name.ljust(8), 'dim')} {says}"
     for run in list(outcome.states)[:1]:
-        look = f"banksman report {run}; banksman history {run}; banksman verify"
+        look = "; ".join(f"banksman {what}{here}" for what in (f"report {run}", "verify"))
         yield f"{paint('look'.ljust(8), 'dim')} {look}"
     others = db.execute("SELECT count(*) FROM runs WHERE completed_at IS NULL").fetchone()[0]
     if outcome.interrupted:
-        yield "interrupted; `banksman resume" + _at(state_dir) + "` goes on where it stopped"
+        yield f"interrupted; `banksman resume{here}` goes on where it stopped"
     elif others > len(outcome.waiting):
-        yield f"{others} unfinished here; `banksman resume{_at(state_dir)}` goes on"
-
-
-def _at(state_dir: Path) -> str:
-    # Only what the next command would not find by itself has to be typed.
-    found = discover(Path.cwd() / "plan")
-    return "" if found == state_dir else f" --state-dir {state_dir}"
+        yield f"{others} unfinished here; `banksman resume{here}` goes on"
 
 
 def _files(state_dir: Path) -> dict[str, str]:

@@ -22,12 +22,16 @@ class NoOwner(Exception):
 
 
 class OwnerLost(Exception):
-    """The owner went away, or does not answer. Whether it acted on the request is unknown."""
+    """The owner went away, or does not answer. Whether it acted on the request is unknown.
 
-    def __init__(self, state_dir: Path, why: str) -> None:
+    `ended`: it hung up, rather than falling silent.
+    """
+
+    def __init__(self, state_dir: Path, why: str, *, ended: bool = False) -> None:
         super().__init__(f"the owner of {state_dir} {why}")
         self.state_dir = state_dir
         self.why = why
+        self.ended = ended
 
 
 class OwnerRefused(Exception):
@@ -100,9 +104,10 @@ class Client:
         except TimeoutError:
             raise OwnerLost(self._state_dir, "gave no answer in time") from None
         except OSError as error:
-            raise OwnerLost(self._state_dir, f"hung up ({error.strerror})") from None
+            why = f"hung up ({error.strerror})"
+            raise OwnerLost(self._state_dir, why, ended=True) from None
         if not line.endswith(b"\n"):
-            raise OwnerLost(self._state_dir, "went away")
+            raise OwnerLost(self._state_dir, "went away", ended=True)
         answer: dict[str, Any] = json.loads(line)
         if (no := answer.get("error")) is not None:
             raise OwnerRefused(no["code"], no["text"], no["cure"])
