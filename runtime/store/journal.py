@@ -82,7 +82,7 @@ class Journal:
         """
         try:
             if self._seq == head - len(lines):
-                self._write(b"".join([line + b"\n" for line in lines]))
+                self._write(b"\n".join(lines) + b"\n" if lines else b"")
                 self._seq = head
             else:
                 self.catch_up(db)

@@ -2,8 +2,8 @@
 
 One statement writes many rows, as `VALUES (..), (..), ...`: each statement gives the interpreter
 away twice, and beside a busy event loop that may cost five milliseconds a time. To keep the texts
-few, the number of rows is rounded up to a power of two and the rest filled with rows of NULL, which
-are skipped.
+few, the number of rows is rounded up to 1, 2, 3, 4, 6, 8, 12, 16, ... and the rest filled with rows
+of NULL, which are skipped.
 """
 
 from __future__ import annotations
@@ -74,5 +74,10 @@ def _parts(width: int, parameters: list[Any]) -> Iterator[tuple[int, list[Any]]]
     for start in range(0, len(parameters), size):
         part = parameters[start : start + size] if len(parameters) > size else parameters
         count = len(part) // width
-        rows = 1 << (count - 1).bit_length()
+        rows = _rounded(count)
         yield rows, part + [None] * ((rows - count) * width) if rows > count else part
+
+
+def _rounded(count: int) -> int:
+    power = 1 << (count - 1).bit_length()
+    return power * 3 // 4 if count <= power * 3 // 4 else power
