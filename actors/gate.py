@@ -296,7 +296,9 @@ def _need(turn: _Turn) -> None:
     turn.change(needed=True)
     for source in gate.spec.sources if gate.after.open else ():
         turn.send(source, m.GateNeeded(gate.address))
-    if gate.state is State.PENDING:
+    if gate.state is State.PENDING and gate.after.blocked:
+        _block(turn)  # run again, and what it depends on was not
+    elif gate.state is State.PENDING:
         _start(turn)
 
 
@@ -448,6 +450,7 @@ def _cancelled(
     outcome: Outcome = NO_OUTCOME,
 ) -> None:
     held_place = turn.value.queued or turn.value.state is State.RUNNING
+    turn.change(operator=operator)
     turn.move(
         State.CANCELLED,
         "gate_cancelled",

@@ -180,7 +180,7 @@ class GatesMade(Message, frozen=True):
 
 
 class GateMoved(Message, frozen=True):
-    """To the run, when a gate ends, and when one was not run again ("refused")."""
+    """To the run, when a gate ends, and when one was not made to run again ("refused")."""
 
     gate: Address
     target: str

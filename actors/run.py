@@ -23,7 +23,7 @@ import msgspec
 
 from actors import messages as m
 from actors import run_plan
-from actors.effects import Effect, Note, Reply, Send, Spawn
+from actors.effects import Note, Reply, Send, Spawn
 from actors.machine import Chart, Decision, Edge, Turn
 from actors.spec import Plan
 
@@ -66,7 +66,7 @@ _MOVABLE = frozenset({"ready", "running", "paused", "validating"})
 _ENDED = frozenset({"completed", "failed", "cancelled", "skipped"})
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A run as it is stored."""
 
     id: str
@@ -94,6 +94,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cause: str | None = None  # of the first critical failure
     gates_open: int = 0  # gates that are not terminal
     gate_counts: tuple[int, ...] = ()  # the last n of each gate, in the order of the plan
+    reruns: tuple[str, ...] = ()  # gates that a person had run again
     paused: bool = False
     ending: str | None = None  # "cancelled" or "failed": why everything was asked to end
     operator: str | None = None  # who cancelled it
@@ -104,7 +105,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"run:{self.id}"
 
 
-class RunMetadata(msgspec.Struct, frozen=True):
+class RunMetadata(msgspec.Struct, frozen=True, gc=False):
     """What every event of a run carries."""
 
     total_workstreams: int
@@ -199,16 +200,11 @@ def _begin(turn: _Turn) -> None:
     if not any(workstream.tasks for workstream in plan.workstreams.values()):
         turn.move(State.FAILED, "run_failed", reason="the plan has no task: add one")
         return
-    gates, _ = run_plan.first_gates(plan, run.id)
-    counts = dict.fromkeys(plan.gates, 0) | {seed.name: 1 for seed in gates}
-    slots = run_plan.worker_seeds(plan, run.id)
-    turn.change(expanded=0, gates_open=len(gates), gate_counts=tuple(counts.values()))
-    effects: list[Effect] = []
-    effects += (Spawn("workstream", seed) for seed in run_plan.workstream_seeds(plan, run.id))
-    effects += (Spawn("test_gate", seed) for seed in gates)
-    effects += (Spawn("worker", seed) for seed in slots)
-    effects += (Send(f"worker:{seed.id}", m.Begin()) for seed in slots)
-    turn.effects += effects
+    turn.change(expanded=0)
+    turn.effects += [Spawn("workstream", s) for s in run_plan.workstream_seeds(plan, run.id)]
+    for slot in run_plan.worker_seeds(plan, run.id):
+        turn.effects.append(Spawn("worker", slot))
+        turn.send(f"worker:{slot.id}", m.Begin())
     turn.send(run.address, m.Expand(0))
 
 
@@ -230,13 +226,18 @@ def _expand(turn: _Turn, message: m.Expand) -> None:
 
 def _open(turn: _Turn) -> None:
     """Everything is made: begins, or ends what an operator cancelled meanwhile."""
-    run = turn.value
+    run, plan = turn.value, turn.value.spec
+    # Last, for a gate tells its tasks what becomes of it: they have to be there.
+    gates, unneeded = run_plan.first_gates(plan, run.id)
+    counts = dict.fromkeys(plan.gates, 0) | {seed.name: 1 for seed in gates}
+    turn.change(gates_open=len(gates), gate_counts=tuple(counts.values()))
+    turn.effects += [Spawn("test_gate", seed) for seed in gates]
+    turn.tell_all(m.Begin())
     if run.ending is not None:
         turn.tell_all(_cancelling(run), control=True)
         return
     turn.move(State.RUNNING, "run_started", started_at=turn.now)
-    turn.tell_all(m.Begin())
-    for gate in run_plan.first_gates(run.spec, run.id)[1]:
+    for gate in unneeded:
         turn.send(gate, m.Cancel("nothing needs it"))
     if run.paused:
         turn.move(State.PAUSED, "run_paused", reason="paused before it started")
@@ -331,8 +332,9 @@ def _close(turn: _Turn) -> None:
     if run.gates_open:
         if not run.closing:
             turn.change(closing=True)
-            for seed in run_plan.first_gates(run.spec, run.id)[0]:
-                turn.send(f"test_gate:{seed.id}", m.Cancel("its run is over"), control=True)
+            first = (f"test_gate:{g.id}" for g in run_plan.first_gates(run.spec, run.id)[0])
+            for gate in (*first, *run.reruns):
+                turn.send(gate, m.Cancel("its run is over"), control=True)
         return
     if run.ending == "cancelled":
         _end(turn, State.CANCELLED, "run_cancelled", run.reason)
@@ -439,6 +441,9 @@ def _rerun(turn: _Turn, message: m.RerunGate) -> None:
     at = names.index(name)
     n = run.gate_counts[at] + 1
     counts = (*run.gate_counts[:at], n, *run.gate_counts[at + 1 :])
-    turn.change(gate_counts=counts, gates_open=run.gates_open + 1)
+    old = f"test_gate:{message.gate_id}"
+    reruns = tuple(dict.fromkeys((*run.reruns, old)))
+    turn.change(gate_counts=counts, gates_open=run.gates_open + 1, reruns=reruns)
     again = msgspec.structs.replace(message, n=n)
-    return turn.effects.append(Send(f"test_gate:{message.gate_id}", again, hand_on=True))
+    # As urgent as the cancel that may follow: the old one knows by then whom to hand that on to.
+    return turn.effects.append(Send(old, again, control=True, hand_on=True))

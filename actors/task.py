@@ -114,7 +114,7 @@ def _advance(turn: TaskTurn, **changes: Any) -> None:
         return
     turn.change(**changes)
     if before.state is State.PENDING:
-        moves.block(turn, "dependency_failed") if turn.value.blocked else moves.start(turn)
+        moves.start(turn)
     elif before.state is State.BLOCKED:
         moves.reconsider(turn)
 

@@ -21,6 +21,9 @@ def start(turn: TaskTurn) -> None:
     """PENDING: queues once its workstream has begun, its dependencies are done and its gates have
     passed. A gate runs only for work that could start but for it."""
     task = turn.value
+    if task.blocked:
+        block(turn, "dependency_failed")
+        return
     if not task.begun or task.paused or task.after.open:
         return
     if not task.gates.open:

@@ -152,8 +152,9 @@ def _end_as(
         through_failure=through_failure,
         as_done=as_done,
     )
-    if turn.value.unfinished:
+    if turn.value.begun and turn.value.unfinished:
         turn.reach(_closing(turn, reason))
+    # Else at `Begin`, for until then there may be no tasks to tell.
 
 
 def _closing(turn: WorkstreamTurn, reason: str | None) -> m.Cancel:
@@ -168,7 +169,9 @@ def _settle(turn: WorkstreamTurn) -> None:
     """Takes the edges that the counts and wishes call for, until they call for none."""
     while turn.value.completed_at is None and _step(turn):
         pass
-    _tell_stuck(turn)
+    ws = turn.value
+    stuck = ws.state is State.READY and ws.all_blocked and not ws.paused and ws.ending is None
+    turn.stick(stuck=stuck)
     _tell_held(turn)
 
 
@@ -291,14 +294,6 @@ def _tell_end(turn: WorkstreamTurn, standing: Standing) -> None:
         turn.send(dependent, ended)
 
 
-def _tell_stuck(turn: WorkstreamTurn) -> None:
-    ws = turn.value
-    stuck = ws.state is State.READY and ws.all_blocked and not ws.paused and ws.ending is None
-    if stuck is not ws.stuck:
-        turn.change(stuck=stuck)
-        turn.send(f"run:{ws.run_id}", m.WorkstreamStuck(ws.address, stuck))
-
-
 def _tell_held(turn: WorkstreamTurn) -> None:
     """Tells dependents, and before it has begun whoever waits for its tasks, when nothing but an
     operator could move it: so that they count as held up too, however long the chain."""
@@ -359,13 +354,25 @@ def _above(turn: WorkstreamTurn, message: Above) -> None:
         return
     match message:
         case m.Begin():
-            turn.change(begun=True)
-            if ws.spec.skip and ws.ending is None:
-                _end_as(turn, "skipped", "skipped by the plan", as_done=True)
+            _begin(turn)
         case m.EndBlocked():
             _end_blocked(turn)
         case m.ClockHeld():
             _hold_clocks(turn, run_paused=message.held)
+
+
+def _begin(turn: WorkstreamTurn) -> None:
+    """Its tasks are there: whatever was asked for before reaches them now."""
+    ws = turn.value
+    if ws.begun:
+        return
+    turn.change(begun=True)
+    if ws.paused or ws.run_paused:
+        turn.reach(m.ClockHeld(held=True))
+    if ws.ending is not None:
+        turn.reach(_closing(turn, ws.reason))
+    elif ws.spec.skip:
+        _end_as(turn, "skipped", "skipped by the plan", as_done=True)
 
 
 def _end_blocked(turn: WorkstreamTurn) -> None:
@@ -384,7 +391,7 @@ def _hold_clocks(turn: WorkstreamTurn, **flags: bool) -> None:
     was_still = turn.value.paused or turn.value.run_paused
     turn.change(**flags)
     still = turn.value.paused or turn.value.run_paused
-    if still is not was_still:
+    if still is not was_still and turn.value.begun:
         turn.reach(m.ClockHeld(still))
 
 

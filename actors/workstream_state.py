@@ -63,7 +63,7 @@ ENDS = (State.COMPLETED, State.FAILED, State.CANCELLED, State.SKIPPED)
 CHART = Chart("workstream", State, State.PENDING, ENDS, EDGES)
 
 
-class Workstream(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Workstream(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A workstream as it is stored."""
 
     id: str
@@ -108,7 +108,7 @@ class Workstream(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return 0 < self.unfinished == self.blocked and not self.retrying
 
 
-class WorkstreamMetadata(msgspec.Struct, frozen=True):
+class WorkstreamMetadata(msgspec.Struct, frozen=True, gc=False):
     """What every event of a workstream carries."""
 
     total_tasks: int
@@ -147,6 +147,7 @@ class WorkstreamTurn(Turn[Workstream]):
         **changes: Any,
     ) -> None:
         """Takes an edge."""
+        self.stick(stuck=False)  # before: the run counts it by the state that it leaves
         ws = self.value
         metadata = WorkstreamMetadata(
             len(ws.spec.tasks),
@@ -162,6 +163,12 @@ class WorkstreamTurn(Turn[Workstream]):
         left_behind = ws.noncritical_failures if target in ENDS else 0
         what = (ws.address, ws.state, target, ws.spec.critical, ws.through_failure, left_behind)
         self.send(f"run:{ws.run_id}", m.WorkstreamMoved(*what, reason))
+
+    def stick(self, *, stuck: bool) -> None:
+        """Tells the run whether nothing of a READY workstream can move."""
+        if stuck is not self.value.stuck:
+            self.change(stuck=stuck)
+            self.send(f"run:{self.value.run_id}", m.WorkstreamStuck(self.value.address, stuck))
 
     def reach(self, order: Order, index: int = 0) -> None:
         """Tells a slice of the tasks that `order` concerns."""
