@@ -413,10 +413,8 @@ def _hand(turn: WorkstreamTurn, message: Hand) -> None:
     match message:
         case m.Cancel():
             answer = _cancel(turn, message)
-        case m.Pause():
+        case m.Pause() | m.Resume():
             answer = _pause(turn, message)
-        case m.Resume():
-            answer = _resume(turn, message)
         case m.Skip():
             answer = _skip(turn, message)
         case m.Unblock():
@@ -440,30 +438,20 @@ def _cancel(turn: WorkstreamTurn, message: m.Cancel) -> Answer:
     return m.Accepted("cancelled, once its tasks have ended", ws.id)
 
 
-def _pause(turn: WorkstreamTurn, message: m.Pause) -> Answer:
-    ws = turn.value
-    if ws.paused:
-        return m.Accepted("is paused already", ws.id)
-    _hold_clocks(turn, paused=True)
+def _pause(turn: WorkstreamTurn, message: m.Pause | m.Resume) -> Answer:
+    ws, paused = turn.value, isinstance(message, m.Pause)
+    if ws.paused is paused:
+        return m.Accepted("is paused already" if paused else "is not paused", ws.id)
+    _hold_clocks(turn, paused=paused)
     _hold(turn)
-    if ws.state is State.RUNNING and ws.ending is None:
-        turn.move(State.PAUSED, "paused", reason=message.reason, operator=message.operator)
+    said = {"reason": message.reason, "operator": message.operator}
+    if paused and ws.state is State.RUNNING and ws.ending is None:
+        turn.move(State.PAUSED, "paused", **said)
+    elif ws.state is State.PAUSED and ws.ending is None:
+        turn.move(State.RUNNING, "resumed", **said)
     else:
-        _note(turn, "workstream_paused", message)
-    return m.Accepted("paused: what runs finishes", ws.id)
-
-
-def _resume(turn: WorkstreamTurn, message: m.Resume) -> Answer:
-    ws = turn.value
-    if not ws.paused:
-        return m.Accepted("is not paused", ws.id)
-    _hold_clocks(turn, paused=False)
-    _hold(turn)
-    if ws.state is State.PAUSED and ws.ending is None:
-        turn.move(State.RUNNING, "resumed", reason=message.reason, operator=message.operator)
-    else:
-        _note(turn, "workstream_resumed", message)
-    return m.Accepted("resumed", ws.id)
+        _note(turn, "workstream_paused" if paused else "workstream_resumed", message)
+    return m.Accepted("paused: what runs finishes" if paused else "resumed", ws.id)
 
 
 def _skip(turn: WorkstreamTurn, message: m.Skip) -> Answer:
