@@ -91,9 +91,16 @@ SLICE_S: Final = 0.01
 # Turns between two looks at the clock: their events carry one instant, well below a millisecond.
 LOOK_TURNS: Final = 64
 
-# Audit rows of an open epoch from which on it is committed although more turns are ready. Below, a
-# chain of messages is taken to its end first: what it passes through in one epoch is written once.
-EPOCH_ROWS_READY: Final = 4_096
+# Actors from the backlog that begin one chain of messages: enough that a commit is worth its sync,
+# few enough that the next chain is taken while it syncs.
+CHAIN_ACTORS: Final = 64
+
+# Turns of one chain after which what it made ready goes behind the backlog: two actors that never
+# stop answering each other keep nobody waiting for more than some ten milliseconds.
+CHAIN_TURNS_MAX: Final = 8_192
+
+# Audit rows of an open epoch that make it worth a commit at the end of a chain, though more waits.
+EPOCH_ROWS_READY: Final = 512
 
 # Audit rows of an open epoch past which no more turns are taken until the one in flight is
 # committed: bounds memory and the longest transaction (about a quarter of a second).

@@ -37,19 +37,28 @@ class Router:
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.cells: dict[str, Cell] = {}
-        self.ready: deque[Cell] = deque()
+        self.ready: deque[Cell] = deque()  # the chain: what the turns of now have made ready
+        self.backlog: deque[Cell] = deque()  # what came from outside, or has had its quantum
+        self.taking = False  # turns are being taken
         self.absent: dict[str, list[Envelope]] = {}
         self.held: list[Envelope | tuple[str, Any]] | None = None
         self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS_KEPT_MAX)
         self.dead_letters_total = 0
         self._wake = wake
 
+    @property
+    def has_ready(self) -> bool:
+        return bool(self.ready or self.backlog)
+
     def schedule(self, cell: Cell) -> None:
         if not cell.scheduled and cell.suspended is None:
             cell.scheduled = True
-            if not self.ready:
-                self._wake()  # the driver rests only while nothing is ready
-            self.ready.append(cell)
+            if self.taking:
+                self.ready.append(cell)
+            else:
+                if not self.backlog:
+                    self._wake()  # the driver rests only while nothing is ready
+                self.backlog.append(cell)
 
     def tell(self, address: str, message: Any) -> None:
         """A plain message from outside, without an envelope: the hot path.
@@ -68,9 +77,12 @@ class Router:
         inbox.append(message)
         if not cell.scheduled and cell.suspended is None:
             cell.scheduled = True
-            if not self.ready:
-                self._wake()  # the driver rests only while nothing is ready
-            self.ready.append(cell)
+            if self.taking:
+                self.ready.append(cell)
+            else:
+                if not self.backlog:
+                    self._wake()  # the driver rests only while nothing is ready
+                self.backlog.append(cell)
 
     def offer(self, envelope: Envelope) -> None:
         """An input from outside that is kept until durable. Never refused: it is a fact."""
@@ -96,9 +108,12 @@ class Router:
             cell.inbox.append(envelope)
         if not cell.scheduled and cell.suspended is None:
             cell.scheduled = True
-            if not self.ready:
-                self._wake()  # the driver rests only while nothing is ready
-            self.ready.append(cell)
+            if self.taking:
+                self.ready.append(cell)
+            else:
+                if not self.backlog:
+                    self._wake()  # the driver rests only while nothing is ready
+                self.backlog.append(cell)
 
     def bury(self, to: str, message: Any, reason: str) -> None:
         """Records a dead letter."""
@@ -118,6 +133,7 @@ class Router:
             cell.control = cell.inbox = None
             cell.scheduled = False
         self.ready.clear()
+        self.backlog.clear()
         for envelopes in self.absent.values():
             waiting.extend(e for e in envelopes if not e.taken)
         self.absent.clear()

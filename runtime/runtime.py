@@ -86,7 +86,7 @@ class Runtime:
             "turns": turns.turns_total,
             "epochs_durable": turns.durable,
             "actors_in_memory": len(router.cells),
-            "ready": len(router.ready),
+            "ready": len(router.ready) + len(router.backlog),
             "timers": len(turns.timers),
             "dead_letters": router.dead_letters_total,
             "seq": self._sup.store.head.seq,

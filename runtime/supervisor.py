@@ -30,7 +30,7 @@ from runtime.cell import Cell
 from runtime.epoch import Epoch
 from runtime.errors import RuntimeStopped, UnknownActor
 from runtime.inbox import Envelope
-from runtime.limits import DISK_RETRY_S, EPOCH_ROWS_MAX, EPOCH_ROWS_READY
+from runtime.limits import DISK_RETRY_S, EPOCH_ROWS_MAX
 from runtime.rollback import Rollback
 from runtime.seal import seal
 from runtime.seed import DISPATCH, dispatch_kind
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from runtime.kinds import Kind
     from runtime.log import Log
     from runtime.store import Store, Stored
+
+
+_STEPS_TO_THREAD = 3
 
 
 class Supervisor:
@@ -124,7 +127,7 @@ class Supervisor:
 
     def _is_settled(self) -> bool:
         return not (
-            self.router.ready or self.router.absent or self._in_flight or self.turns.open.dirty
+            self.router.has_ready or self.router.absent or self._in_flight or self.turns.open.dirty
         )
 
     # --- the driver ----------------------------------------------------------------------------
@@ -137,6 +140,10 @@ class Supervisor:
                 self.turns.take()
             if self._is_due():
                 self._commit.set()
+                # The writer needs so many steps of the loop to reach its thread: turns taken between
+                # them would keep the disk waiting; those taken after them cost nothing.
+                for _ in range(_STEPS_TO_THREAD):
+                    await asyncio.sleep(0)
             if self.router.absent and not self._halted:
                 await self._read_absent()
             elif self._may_take():
@@ -161,12 +168,12 @@ class Supervisor:
         return (
             self._in_flight is None
             and not self._halted
-            and (not self.router.ready or len(epoch.entries) >= EPOCH_ROWS_READY)
+            and (not self.router.ready or len(epoch.entries) >= EPOCH_ROWS_MAX // 4)
             and epoch.dirty
         )
 
     def _may_take(self) -> bool:
-        return bool(self.router.ready) and not self._halted and not self._full()
+        return self.router.has_ready and not self._halted and not self._full()
 
     def _rest(self) -> bool:
         """Nothing to do for now. True if the clock was moved on, so that there is."""

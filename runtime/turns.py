@@ -25,6 +25,9 @@ from runtime.inbox import Envelope, Reply
 from runtime.limits import (
     ACTOR_FAILURES_MAX,
     ACTOR_QUANTUM_TURNS,
+    CHAIN_ACTORS,
+    CHAIN_TURNS_MAX,
+    EPOCH_ROWS_READY,
     LOOK_TURNS,
     SLICE_S,
     SLICE_TURNS,
@@ -52,6 +55,7 @@ class Turns:
         self.open = Epoch(1)
         self.durable = 0  # number of the last epoch known to be committed
         self.turns_total = 0
+        self._chain = 0  # turns that the present chain has taken
         self.next_n: dict[str, int] = {}  # by table: the integer key of its next row
         self.next_effect = 1
         self.create: dict[str, Callable[[Any, float], Any]] = {}  # values from seeds, by kind
@@ -83,28 +87,47 @@ class Turns:
     # --- taking turns ---------------------------------------------------------------------------
 
     def take(self) -> None:
-        """Takes turns until nothing is ready, or the slice of turns or of time is used up."""
-        ready = self.router.ready
+        """Takes turns until nothing is ready, or the slice of turns or of time is used up.
+
+        A chain is followed to its end before more is begun: what an actor passes through on the
+        way is then written once. It also ends the slice, once its epoch is worth a commit.
+        """
+        router = self.router
+        ready, backlog = router.ready, router.backlog
         clock = time.perf_counter
         until = clock() + SLICE_S
         turns = looked = 0
         now = self.now()
-        while ready:
-            cell = ready.popleft()
-            cell.scheduled = False
-            if cell.suspended is not None:
-                continue
-            turns += self._activate(cell, now)
-            if cell.inbox or cell.control:
-                cell.scheduled = True
-                ready.append(cell)
-            else:
-                cell.inbox = cell.control = None
-            if turns - looked >= LOOK_TURNS:
-                looked = turns
-                if turns >= SLICE_TURNS or clock() > until:
-                    break
-                now = self.now()
+        router.taking = True
+        try:
+            while ready or backlog:
+                if not ready:
+                    if len(self.open.entries) >= EPOCH_ROWS_READY and turns:
+                        break
+                    self._chain = 0
+                    for _ in range(min(CHAIN_ACTORS, len(backlog))):
+                        ready.append(backlog.popleft())
+                cell = ready.popleft()
+                cell.scheduled = False
+                if cell.suspended is not None:
+                    continue
+                turns += self._activate(cell, now)
+                if cell.inbox or cell.control:
+                    cell.scheduled = True
+                    backlog.append(cell)
+                else:
+                    cell.inbox = cell.control = None
+                if turns - looked >= LOOK_TURNS:
+                    self._chain += turns - looked
+                    looked = turns
+                    if self._chain >= CHAIN_TURNS_MAX:
+                        backlog.extend(ready)
+                        ready.clear()
+                    if turns >= SLICE_TURNS or clock() > until:
+                        break
+                    now = self.now()
+        finally:
+            router.taking = False
         self.turns_total += turns
 
     def _activate(self, cell: Cell, now: float) -> int:
