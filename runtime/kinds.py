@@ -29,6 +29,9 @@ _without = msgspec.structs.replace
 # What the kernel itself sends to any actor.
 _EVERYONES = (messages.TimerFired, messages.Recovered, messages.Ended, messages.Performed)
 
+# Its own actors, which live in memory.
+_KERNELS_KINDS = frozenset({"creator", "dispatch"})
+
 # Written by the kernel and not by `decide`; then what the actor's value is stored as.
 _KERNELS = ("n", "version", "audit_seq", "timers", "metadata", "value")
 _MOVING = ("state", "started_at", "completed_at", "reason")
@@ -207,7 +210,7 @@ def user_kind(
     are). TimerFired, Recovered, Ended and Performed can be stored for every kind besides.
     Raises ValueError where the name is one of ours, or these cannot be read back from JSON.
     """
-    if name in KINDS or not name.isidentifier():
+    if name in KINDS or name in _KERNELS_KINDS or not name.isidentifier():
         raise ValueError(f"{name!r} cannot name a kind: one of ours, or not an identifier")
     if chart is not None and chart.name != name:
         raise ValueError(f"the chart of the kind {name!r} is named {chart.name!r}; name it alike")

@@ -122,22 +122,22 @@ def restore(state_dir: Path, source: Path) -> Path | None:
     _believe(source)
     layout = make(state_dir)
     lock = acquire(layout, "banksman db restore")
+    part = layout.db.with_name(layout.db.name + ".part")
     try:
-        epoch = _epoch(layout.db)
-        part = layout.db.with_name(layout.db.name + ".part")
-        shutil.copyfile(source, part)
-        os.chmod(part, 0o600)
-        _go_on_from(part, epoch)
-        kept = _set_aside(layout)
-        part.rename(layout.db)
-        sync_directory(layout.dir)
-        with closing(connect(layout.db)) as db:
-            journal = Journal(layout.jsonl)
-            journal.repair(db, "0:0", 0)
-            journal.close()
+        with readable(layout.db):
+            epoch = _epoch(layout.db)
+            shutil.copyfile(source, part)
+            os.chmod(part, 0o600)
+            _go_on_from(part, epoch)
+            kept = _set_aside(layout)
+            part.rename(layout.db)
+            sync_directory(layout.dir)
+            with closing(connect(layout.db)) as db, closing(Journal(layout.jsonl)) as journal:
+                journal.repair(db, "0:0", 0)
     except OSError as error:
         raise unusable(layout.dir, error) from error
     finally:
+        part.unlink(missing_ok=True)
         lock.release()
     return kept
 

@@ -9,6 +9,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +25,7 @@ class Migration(NamedTuple):
     name: str
     up: str
     down: str | None
-
-    @property
-    def checksum(self) -> str:
-        return hashlib.sha256(self.up.encode()).hexdigest()
+    checksum: str
 
 
 class Migrated(NamedTuple):
@@ -52,15 +50,24 @@ class NoWayBack(StoreError):
 
 def migrations(folder: Path = SHIPPED) -> list[Migration]:
     """The scripts in order: NNNN_name.sql, and NNNN_name.down.sql where there is a way back."""
-    found = []
+    return list(_shipped() if folder == SHIPPED else _scripts(folder))
+
+
+@cache
+def _shipped() -> tuple[Migration, ...]:
+    # Every connection compares with them.
+    return tuple(_scripts(SHIPPED))
+
+
+def _scripts(folder: Path) -> Iterator[Migration]:
     for path in sorted(folder.glob("[0-9][0-9][0-9][0-9]_*.sql")):
         if path.name.endswith(".down.sql"):
             continue
         down = path.with_suffix(".down.sql")
         number, _, name = path.stem.partition("_")
-        way_back = down.read_text() if down.exists() else None
-        found.append(Migration(int(number), name, path.read_text(), way_back))
-    return found
+        up, way_back = path.read_text(), down.read_text() if down.exists() else None
+        checksum = hashlib.sha256(up.encode()).hexdigest()
+        yield Migration(int(number), name, up, way_back, checksum)
 
 
 def applied(db: sqlite3.Connection, path: Path, known: list[Migration]) -> list[Migration]:

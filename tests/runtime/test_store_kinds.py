@@ -192,7 +192,7 @@ def test_the_eight_machines_are_kinds() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["task", "two words", "a:b", ""])
+@pytest.mark.parametrize("name", ["task", "dispatch", "two words", "a:b", ""])
 def test_a_kind_needs_a_name_of_its_own(name: str) -> None:
     with pytest.raises(ValueError, match="cannot name a kind"):
         user_kind(name, Bell, decide, Push)
