@@ -139,6 +139,13 @@ class Account(msgspec.Struct, frozen=True):
     seen: tuple[str, ...] = ()
 
 
+_MOVES: dict[type, tuple[State, str]] = {
+    Begin: (State.BUSY, "began"),
+    Finish: (State.OPEN, "finished"),
+    Close: (State.CLOSED, "closed"),
+}
+
+
 def decide(account: Account, message: Inbox, now: float) -> Decision[Account]:
     replace = msgspec.structs.replace
     match message:
@@ -149,12 +156,8 @@ def decide(account: Account, message: Inbox, now: float) -> Decision[Account]:
             return Decision(more, (), (Reply(more.sum),))
         case Sum():
             return Decision(account, (), (Reply((account.sum, account.seen)),))
-        case Begin():
-            return _move(account, State.BUSY, "began")
-        case Finish():
-            return _move(account, State.OPEN, "finished")
-        case Close():
-            return _move(account, State.CLOSED, "closed")
+        case Begin() | Finish() | Close():
+            return _move(account, *_MOVES[type(message)])
         case Raise():
             raise RuntimeError("on purpose")
         case Forge():
@@ -165,12 +168,8 @@ def decide(account: Account, message: Inbox, now: float) -> Decision[Account]:
             return Decision(less, (), (Send(to, Add(amount)),))
         case Remark(text):
             return Decision(account, (), (Note("remark", "info", text),))
-        case TimerFired(key):
-            return _see(account, f"timer {key}")
-        case Ended(target, state):
-            return _see(account, f"{target} {state}")
-        case Performed(key, result, error):
-            return _see(account, f"performed {key} {result} {error}")
+        case TimerFired() | Ended() | Performed():
+            return _see(account, _told(message))
         case Wake() | Calm() | Look() | Do() | Bear():
             return Decision(account, (), (_effect(message),))
 
@@ -187,6 +186,16 @@ def _effect(message: Wake | Calm | Look | Do | Bear) -> Any:
             return Perform(name, key, payload)
         case Bear(id):
             return Spawn("account", Account(id))
+
+
+def _told(message: TimerFired | Ended | Performed) -> str:
+    match message:
+        case TimerFired(key):
+            return f"timer {key}"
+        case Ended(target, state):
+            return f"{target} {state}"
+        case Performed(key, result, error):
+            return f"performed {key} {result} {error}"
 
 
 def _see(account: Account, what: str) -> Decision[Account]:
