@@ -140,8 +140,8 @@ class Supervisor:
                 self.turns.take()
             if self._is_due():
                 self._commit.set()
-                # The writer needs so many steps of the loop to reach its thread: turns taken between
-                # them would keep the disk waiting; those taken after them cost nothing.
+                # The writer takes so many steps of the loop to reach its thread: turns taken in
+                # between would keep the disk waiting, those taken after cost nothing.
                 for _ in range(_STEPS_TO_THREAD):
                     await asyncio.sleep(0)
             if self.router.absent and not self._halted:
