@@ -1,0 +1,52 @@
+"""What stands in examples/ does what its first lines say."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.e2e.crashing import BANKSMAN
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def run(*argv: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("BANKSMAN")}
+    return subprocess.run(
+        argv, cwd=cwd, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def banksman(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return run(*BANKSMAN, *args, "--state-dir", str(cwd / "state"), cwd=cwd)
+
+
+def test_the_small_plan_completes_and_its_history_verifies(tmp_path: Path) -> None:
+    done = banksman("run", str(EXAMPLES / "small.toml"), cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert banksman("verify", cwd=tmp_path).returncode == 0
+
+
+def test_the_failing_plan_fails_and_says_what_to_type_next(tmp_path: Path) -> None:
+    done = banksman("run", str(EXAMPLES / "failing.toml"), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "last 20 lines" in done.stdout
+    assert "next: banksman" in done.stdout
+
+
+def test_the_digest_actor_of_a_module_outside_goes_on_where_it_was(tmp_path: Path) -> None:
+    own = tmp_path / "elsewhere"
+    shutil.copytree(EXAMPLES / "own_actor", own, ignore=shutil.ignore_patterns(".state"))
+    first = run(sys.executable, str(own / "main.py"), "one", "two", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "[morning#1] one; two" in first.stdout
+    second = run(sys.executable, str(own / "main.py"), "three", cwd=tmp_path)
+    assert second.stdout.splitlines()[:2] == ["[morning#1] one; two", "[morning#2] three"]
+    state = str(own / ".state")
+    events = run(*BANKSMAN, "events", "--json", "--state-dir", state, cwd=tmp_path)
+    kinds = {json.loads(line)["entity_type"] for line in events.stdout.splitlines()}
+    assert kinds == {"digest"}
