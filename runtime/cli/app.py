@@ -117,6 +117,9 @@ def _run(args: list[str]) -> int:
         return _told(stop, as_json)
     except click.exceptions.Exit as done:
         return done.exit_code
+    except click.exceptions.NoArgsIsHelpError as nothing:
+        print(nothing.ctx.get_help() if nothing.ctx is not None else nothing)
+        return Exit.USAGE
     except click.ClickException as wrong:
         return _told(_usage(wrong), as_json)
     except (KeyboardInterrupt, click.Abort):

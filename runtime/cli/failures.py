@@ -12,6 +12,7 @@ from runtime.plan import PlanError
 
 _CODES = {
     "refused": Exit.REFUSED,
+    "bad_plan": Exit.USAGE,
     "bad_args": Exit.USAGE,
     "unknown_command": Exit.UNUSABLE,
     "busy": Exit.UNUSABLE,

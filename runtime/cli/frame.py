@@ -39,6 +39,7 @@ _ASCII_MARKS = {
 # Which workstreams are shown first where not all fit: those that need eyes.
 _URGENCY = ("failed", "blocked", "paused", "running", "validating", "ready", "pending")
 _WAITING_MAX = 4
+_ROWS_A_RUN = 6  # fewer would show nothing of a run: of many runs some are only counted
 # Colours of a tool's own; what else it may send is made visible by `one_line`.
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
@@ -82,9 +83,13 @@ def frame(
 ) -> list[Text]:
     """At most `style.height` rows of at most `style.width` columns. `printed` gives the last line
     that a task has printed."""
-    boards = list(scene.boards.values())
-    rows: list[Text] = []
+    boards = sorted(scene.boards.values(), key=lambda board: board.ended is not None)
     footer = [Text(), _footer(scene)]
+    more = len(boards) - max(1, style.height // _ROWS_A_RUN)
+    if more > 0:
+        boards = boards[:-more]
+        footer.insert(0, Text(f"and {more} more runs: `banksman status`", "dim"))
+    rows: list[Text] = []
     left = style.height - len(footer) - len(boards)
     tasks = [t for b in boards for t in b.tasks.values() if t.state != "retrying"]
     working = tasks + [g for b in boards for g in b.gates.values()]
@@ -239,9 +244,7 @@ def _waiting(board: Board, now: float) -> Iterator[Text]:
 def _footer(scene: Scene) -> Text:
     if scene.notice:
         return Text(scene.notice, "yellow")
-    return Text(
-        "Ctrl-C drains, twice kills; a second terminal has banksman status, why, logs -f", "dim"
-    )
+    return Text(f"{scene.hint}; a second terminal has banksman status, why, logs -f", "dim")
 
 
 def _took(began: float | None, ended: float | None, now: float) -> str:

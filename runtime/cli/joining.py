@@ -37,6 +37,7 @@ def submit_and_follow(
     with Client(state_dir) as client:
         run_id = client.ask("submit", plan=msgspec.to_builtins(plan))["run_id"]
     scene = Scene()
+    scene.hint = "Ctrl-C leaves the run to its owner"
     scene.watch(Board(run_id))
     screen.say(f"submitted {run_id} to the owner of {state_dir}")
     screen.open(scene)

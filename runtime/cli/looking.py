@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from runtime.cli.calling import Call, entity, shared
+from runtime.cli.exits import Exit, Stop
 from runtime.cli.text import brief, columns, counted, instant, length, paint, state
 from runtime.control.client import Client, NoOwner, OwnerLost
 from runtime.store.layout import Layout
@@ -59,9 +60,10 @@ def status_command(call: Call, run: str | None, limit: int) -> None:
 @shared
 def tasks_command(call: Call, run: str | None, every: bool, states: tuple[str, ...]) -> None:
     """List the tasks of RUN; without it, of the unfinished runs, else of the newest."""
+    wanted = _task_states(states)
     with call.reading() as db:
         run_ids = _run_ids(db, run, every)
-        found = rows.tasks(db, run_ids, [s.lower() for s in states])
+        found = rows.tasks(db, run_ids, wanted)
         if call.as_json:
             call.emit_list(found)
             return
@@ -245,6 +247,18 @@ def _took(row: rows.Row, now: float) -> str:
     if row.started_at is None:
         return ""
     return length((row.completed_at or now) - row.started_at)
+
+
+def _task_states(named: tuple[str, ...]) -> list[str]:
+    if not named:
+        return []
+    from actors.task import CHART  # noqa: PLC0415 - only to know their names
+
+    for name in named:
+        if name.lower() not in CHART.states:
+            cure = f"there are: {', '.join(CHART.states)}"
+            raise Stop(Exit.USAGE, f"no task is ever {name!r}", cure, "unknown_state")
+    return [name.lower() for name in named]
 
 
 def _run_ids(db: Any, run: str | None, every: bool) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import getpass
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ import click
 from runtime.cli.calling import Call, entity, shared
 from runtime.cli.exits import Exit, Stop
 from runtime.control.client import Client, NoOwner
+from runtime.store.errors import OwnerBusy
+
+_PATIENCE_S = 5.0
+_AGAIN_S = 0.1
 
 
 def operator_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -112,14 +117,27 @@ def order(state_dir: Path, name: str, entity_id: str, said: dict[str, Any]) -> d
 
     Raises what `failures.as_stop` knows: refused, stale, or a directory that cannot be taken.
     """
-    try:
-        with Client(state_dir) as client:
-            answer: dict[str, Any] = client.ask(name, entity=entity_id, **said)
-            return answer
-    except NoOwner:
-        import anyio  # noqa: PLC0415 - beside a live owner this costs nothing
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            with Client(state_dir) as client:
+                answer: dict[str, Any] = client.ask(name, entity=entity_id, **said)
+                return answer
+        except NoOwner:
+            pass
+        try:
+            return _alone(state_dir, name, entity_id, said)
+        except OwnerBusy:
+            # Somebody came first: an owner that begins, or another command like this one.
+            if time.monotonic() > until:
+                raise
+            time.sleep(_AGAIN_S)
 
-        from runtime.cli.takeover import order_alone  # noqa: PLC0415 - likewise
 
-        alone = functools.partial(order_alone, state_dir, name, entity_id, said)
-        return anyio.run(alone, backend="asyncio")
+def _alone(state_dir: Path, name: str, entity_id: str, said: dict[str, Any]) -> dict[str, Any]:
+    import anyio  # noqa: PLC0415 - beside a live owner this costs nothing
+
+    from runtime.cli.takeover import order_alone  # noqa: PLC0415 - likewise
+
+    alone = functools.partial(order_alone, state_dir, name, entity_id, said)
+    return anyio.run(alone, backend="asyncio")

@@ -24,6 +24,7 @@ class Scene:
     def __init__(self) -> None:
         self.boards: dict[str, Board] = {}
         self.notice: str | None = None  # stands until it is replaced
+        self.hint = "Ctrl-C drains, twice kills"
         self.seq = 0
 
     def watch(self, board: Board) -> None:

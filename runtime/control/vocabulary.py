@@ -15,6 +15,7 @@ from actors.messages import Refused
 from actors.spec import Plan
 from runtime.control.engine import Engine
 from runtime.control.gapless import gapless
+from runtime.plan import PlanError
 from runtime.view.filters import EventFilter
 
 
@@ -70,7 +71,11 @@ class Verb(msgspec.Struct, frozen=True):
 
 
 async def _submit(engine: Engine, args: Submit) -> dict[str, Any]:
-    run = await engine.submit(args.plan, args.key)
+    try:
+        run = await engine.submit(args.plan, args.key)
+    except PlanError as error:
+        faults = "; ".join(str(fault) for fault in error.faults)
+        raise Declined("bad_plan", faults, "mend the plan, then `banksman check` it") from None
     return {"run_id": run.id}
 
 

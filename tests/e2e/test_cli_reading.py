@@ -125,6 +125,7 @@ def test_logs_of_an_attempt_that_never_was_say_which_there_are(home: Path) -> No
         (["events", "--severity", "loud"], "--severity"),
         (["events", "--since", "yesterday"], "is no moment"),
         (["tasks", "--nope"], "no such option"),
+        (["tasks", "--state", "happy"], "there are: pending"),
         (["stats", "wins"], "wins"),
         (["charts", "brake"], "there are: run"),
         (["statsu"], "did you mean `banksman stat"),
@@ -232,3 +233,9 @@ def test_help_costs_little() -> None:
     done = subprocess.run([BANKSMAN, "--help"], capture_output=True, text=True, env=env, check=True)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert imported.isdisjoint({"anyio", "asyncio", "rich", "structlog", "msgspec", "sqlite3"})
+
+
+def test_without_a_command_there_is_help(tmp_path: Path) -> None:
+    answer = banksman(cwd=tmp_path)
+    assert (answer.code, answer.err) == (2, "")
+    assert "Run a plan to its end" in answer.out

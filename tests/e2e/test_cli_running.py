@@ -7,6 +7,8 @@ import os
 import signal
 import sqlite3
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -396,32 +398,65 @@ def test_logs_are_followed_until_the_task_ends(here: Path) -> None:
         assert run.end() == 0
 
 
-def test_a_plan_is_handed_to_a_live_daemon_and_followed(here: Path) -> None:
-    program = (
-        "import anyio, sys\n"
-        "from runtime import open_runtime\n"
-        "async def main():\n"
-        "    async with open_runtime('.state', role='daemon', command='daemon') as rt:\n"
-        "        print('up', flush=True)\n"
-        "        await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)\n"
-        "anyio.run(main)\n"
-    )
+DAEMON = """
+import anyio, sys
+from runtime import open_runtime
+async def main():
+    async with open_runtime(".state", role="daemon", command="daemon") as rt:
+        print("up", flush=True)
+        await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
+anyio.run(main)
+"""
+
+
+@contextmanager
+def a_daemon(here: Path) -> Iterator[None]:
     python = Path(BANKSMAN).with_name("python")
     with subprocess.Popen(
-        [python, "-c", program], cwd=here, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [python, "-c", DAEMON], cwd=here, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as daemon:
         assert daemon.stdout is not None
         assert daemon.stdin is not None
         assert daemon.stdout.readline() == "up\n"
+        yield
+        daemon.stdin.write("\n")
+        daemon.stdin.close()
+        assert daemon.wait(30) == 0
+
+
+def test_a_plan_is_handed_to_a_live_daemon_and_followed(here: Path) -> None:
+    with a_daemon(here):
         answer = banksman("run", "bad.toml", cwd=here)
         assert answer.code == 1
         assert "submitted bad-" in answer.out
         assert "task w/a  queued -> running" in answer.out
         assert "line 40" in answer.out
         assert status(here)["owner"]["role"] == "daemon"
-        daemon.stdin.write("\n")
-        daemon.stdin.close()
-        assert daemon.wait(30) == 0
+
+
+def test_who_leaves_a_daemons_run_leaves_it_running(here: Path) -> None:
+    with a_daemon(here):
+        with Going("run", "long.toml", cwd=here) as run:
+            run.until("task w/a  queued -> running")
+            run.signal(signal.SIGINT)
+            assert run.end() == 130
+        assert "goes on without you" in run.said
+        with Going("events", "-f", "--type", "run", cwd=here) as events:
+            events.until("initializing -> running")
+            let_go(here)
+            events.until("running -> completed")
+
+
+def test_commands_that_meet_on_a_directory_without_an_owner_wait_for_each_other(
+    here: Path,
+) -> None:
+    with Going("run", "long.toml", cwd=here) as run:
+        run.until("task w/a  queued -> running")
+        run.process.kill()
+    both = [Going("skip", "other", cwd=here), Going("pause", "w/b", cwd=here)]
+    assert [command.end() for command in both] == [0, 0]
+    for command in both:
+        command.__exit__()
 
 
 def test_the_owners_lock_without_a_socket_is_told_too(here: Path) -> None:

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from runtime.cli.frame import Heights, Style, frame
 from runtime.cli.scene import Scene
-from runtime.view.board import Underway
+from runtime.view.board import Board, Underway
 from tests.runtime.test_view_board import Story
 from tests.runtime.view_kit import RUN
 
@@ -108,3 +108,16 @@ def test_a_tools_output_cannot_move_the_cursor() -> None:
 def test_the_same_board_gives_the_same_frame() -> None:
     story = busy(3, 4, 2)
     assert drawn(story, NARROW) == drawn(story, NARROW)
+
+
+def test_of_many_runs_those_that_go_on_are_shown_and_the_rest_is_counted() -> None:
+    scene = Scene()
+    for number in range(12):
+        board = Board(f"night-{number}")
+        board.began, board.ended = 1.0, None if number == 9 else 2.0
+        scene.watch(board)
+    rows = [r.plain for r in frame(scene, NARROW, Heights(), 3.0, lambda _each: "")]
+    assert len(rows) <= NARROW.height
+    assert rows[0].startswith("night-9")
+    assert "and 9 more runs" in rows[-3]
+    assert "Ctrl-C" in rows[-1]
