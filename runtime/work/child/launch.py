@@ -99,14 +99,9 @@ def _arrange(pipes: tuple[int, int], given: list[int]) -> tuple[int, int]:
 
 
 def _reset_signals() -> None:
+    """A shell's `&` or nohup has us ignore signals; a command would inherit that for ever."""
     signal.set_wakeup_fd(-1)
-    for number in (
-        signal.SIGCHLD,
-        signal.SIGHUP,
-        signal.SIGINT,
-        signal.SIGPIPE,
-        signal.SIGTERM,
-        signal.SIGXFSZ,
-    ):
-        signal.signal(number, signal.SIG_DFL)
+    for number in signal.valid_signals():
+        if signal.getsignal(number) not in (signal.SIG_DFL, None):
+            signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
