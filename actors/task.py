@@ -55,10 +55,10 @@ def decide(task: Task, message: Inbox, now: float) -> Decision[Task]:
     """One turn. Read by message: most mean one thing in the states that they can meet."""
     turn = TaskTurn(CHART, task, now)
     match message:
+        case m.WorkFinished() | m.Assigned() | m.AssignmentRefused() | m.GatesMade():
+            _work(turn, message)
         case m.Begin() | m.Cancel() | m.EndBlocked() | m.ClockHeld():
             _above(turn, message)
-        case m.Assigned() | m.AssignmentRefused() | m.WorkFinished() | m.GatesMade():
-            _work(turn, message)
         case m.DependencyEnded() | m.DependencyBlocked() | m.DependencyReplaced():
             _dependency(turn, message)
         case m.GateVerdict():
@@ -93,7 +93,7 @@ def _dependency(turn: TaskTurn, message: Waiting) -> None:
 def _verdict(turn: TaskTurn, message: m.GateVerdict) -> None:
     task = turn.value
     if message.ticket is not None:
-        if message.ticket == task.ticket:
+        if message.ticket == task.ticket and task.state is State.VALIDATING:
             _judged(turn, message)
         return None  # else of a validation that is over
     if task.replaced_by is not None:
@@ -138,7 +138,7 @@ def _work(turn: TaskTurn, message: Work) -> None:
             moves.enqueue(turn)
         case m.AssignmentRefused():
             pass  # when it left QUEUED, or was paused, the dispatcher was told
-        case m.GatesMade() if message.ticket == task.ticket:
+        case m.GatesMade() if message.ticket == task.ticket and task.completed_at is None:
             turn.change(judges=message.gates)
         case m.GatesMade():
             moves.dismiss(turn, message.gates)  # its validation was over before they were there
@@ -226,19 +226,15 @@ def _lost(turn: TaskTurn, outcome: Outcome) -> None:
 
 def _executed(turn: TaskTurn, outcome: Outcome) -> None:
     task = turn.value
+    changes = dict(moves.NO_LEASE, exit_code=outcome.exit_code)
+    if task.losses:
+        changes["losses"] = 0
     names = tuple(dict.fromkeys(task.spec.task.validate))
-    turn.move(
-        State.VALIDATING,
-        "execution_complete",
-        **moves.NO_LEASE,
-        exit_code=outcome.exit_code,
-        losses=0,
-        unverified=len(names),
-        ticket=task.lease if names else None,
-    )
     if names:
         assert task.lease is not None
+        changes |= {"unverified": len(names), "ticket": task.lease}
         turn.send(f"run:{task.run_id}", m.NeedGates(task.address, names, task.lease))
+    turn.move(State.VALIDATING, "execution_complete", **changes)
     moves.accept_work(turn)
 
 

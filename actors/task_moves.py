@@ -12,7 +12,7 @@ from actors.messages import Standing
 from actors.task_state import State, Task, TaskTurn
 
 DISPATCH = "dispatch:main"
-NO_LEASE: dict[str, Any] = {"worker_id": None, "lease": None, "uet": None, "ending": None}
+NO_LEASE: dict[str, Any] = {"worker_id": None, "lease": None}
 # A timer's key, and the field that holds its due time.
 _CLOCKS = {"queue": "queue_due", "total": "total_due"}
 
@@ -105,7 +105,7 @@ def retry(turn: TaskTurn, reason: str, *, timeout: bool = False) -> None:
 
 def wait(turn: TaskTurn, reason: str, wait_s: float, **changes: Any) -> None:
     """To RETRYING for `wait_s`."""
-    turn.move(State.RETRYING, "retry_scheduled", reason=reason, **NO_LEASE, **changes)
+    turn.move(State.RETRYING, "retry_scheduled", reason=reason, ending=None, **NO_LEASE, **changes)
     turn.effects.append(SetTimer("backoff", turn.now + wait_s))
 
 
@@ -128,31 +128,23 @@ def end(
     """To a terminal state; the workstream and all who wait hear of it. `reason` stays the root
     cause where that ends a BLOCKED task."""
     before = turn.value
-    if target is not State.COMPLETED:
+    if before.judges and target is not State.COMPLETED:
         dismiss(turn, before.judges)
     leave_queue(turn)
-    was = standing(before)
-    turn.move(
-        target,
-        trigger,
-        reason=reason,
-        **NO_LEASE,
-        queue_due=None,
-        total_due=None,
-        ticket=None,
-        judges=(),
-        **said,
-    )
+    if before.lease is not None:
+        said |= NO_LEASE
+    turn.move(target, trigger, reason=reason, **said)
     task = turn.value
-    now_stands = standing(task)
     blocked = before.state is State.BLOCKED
-    critical = task.spec.task.critical
-    ended = (target, critical, task.through_failure, blocked, reason)
+    ended = (target, task.spec.task.critical, task.through_failure, blocked, reason)
     turn.send(task.workstream, m.TaskEnded(task.address, *ended))
-    if now_stands is not Standing.DONE:
+    if not task.spec.dependents:
+        return
+    stands = standing(task)
+    if stands is not Standing.DONE:
         through_another = blocked and reason == before.reason
         reason = reason if through_another else f"{task.id} {target}: {reason or 'by hand'}"
-    turn.tell(m.DependencyEnded(task.address, target, now_stands, was, reason))
+    turn.tell(m.DependencyEnded(task.address, target, stands, standing(before), reason))
 
 
 def standing(task: Task) -> Standing:
@@ -195,7 +187,7 @@ def hold_clocks(turn: TaskTurn, **flags: bool) -> None:
     was_still = turn.value.paused or turn.value.held
     turn.change(**flags)
     still = turn.value.paused or turn.value.held
-    if still == was_still:
+    if still == was_still or turn.value.completed_at is not None:
         return
     for key, field in _CLOCKS.items():
         at: float | None = getattr(turn.value, field)

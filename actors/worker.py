@@ -143,7 +143,7 @@ class _Turn(Turn[Worker]):
         worker = self.value
         beat = "missed" if silent_s is not None else "ok" if worker.ready else "none"
         task_id = changes.get("task_id") or worker.task_id
-        load = int(target in {State.BUSY, State.UNRESPONSIVE})
+        load = int(target is State.BUSY or target is State.UNRESPONSIVE)
         metadata = WorkerMetadata(beat, load, silent_s, crashed, task_id, worker.uet_id)
         self.take(target, trigger, metadata, reason=reason, operator=operator, **changes)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import msgspec
@@ -274,16 +275,15 @@ class World:
     def fire(self, address: str, key: str, late_s: float = 0.0) -> None:
         """The next timer, wherever it stands, is due now."""
         due, _ = self.timers.pop((address, key))
-        self.now = max(self.now, due)
+        self.now = max(self.now, due) if due < inf else self.now
         self.tell(address, m.TimerFired(key, late_s=late_s))
 
     def advance(self) -> bool:
         """On to the next timer. Processes that are up beat in time."""
         for (address, key), (due, volatile) in sorted(self.timers.items(), key=lambda t: t[1][0]):
             if key == "heartbeat" and f"uet_worker:{self.values[address].uet_id}" in self.processes:
-                self.timers[address, key] = (due + 1e9, volatile)
-                continue
-            if due < 1e8:
+                self.timers[address, key] = (inf, volatile)
+            elif due < inf:
                 self.fire(address, key)
                 return True
         return False
