@@ -16,9 +16,7 @@ import contextvars
 import hashlib
 import os
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import anyio
@@ -27,7 +25,7 @@ import anyio.to_thread
 import msgspec
 
 from actors.effects import Address, Offer, StartProcess, StopProcess, Withdraw
-from actors.messages import Heartbeat, Outcome, ProcessExited, ProcessStarted, WorkEnded
+from actors.messages import Outcome, ProcessExited, ProcessStarted, WorkEnded
 from runtime.clock import Clock
 from runtime.work.calls import Call, CallNotFound, Manner, imported
 from runtime.work.child.proc import boot_id
@@ -64,13 +62,11 @@ class _Lease:
 class _Slot:
     """One uet worker: what it runs, and whether it is to end after that."""
 
-    __slots__ = ("heartbeat_s", "lease", "silence", "stopping")
+    __slots__ = ("lease", "stopping")
 
-    def __init__(self, heartbeat_s: float) -> None:
-        self.heartbeat_s = heartbeat_s
+    def __init__(self) -> None:
         self.lease: _Lease | None = None
         self.stopping = False
-        self.silence: Callable[[], None] | None = None  # calls the next heartbeat off
 
 
 class Inline:
@@ -106,7 +102,6 @@ class Inline:
             await anyio.sleep_forever()
         finally:
             for slot in self._slots.values():
-                self._hush(slot)
                 if slot.lease is not None:
                     slot.lease.ending = slot.lease.ending or "lost"
                     slot.lease.scope.cancel()
@@ -115,11 +110,11 @@ class Inline:
                     await asyncio.wait(self._tasks, timeout=self._limits.answer_timeout_s)
 
     def start(self, effect: StartProcess) -> None:
-        """A new uet worker: nothing but its heartbeat."""
+        """A new uet worker: nothing but a place. It has no heartbeat: one that beats on the very
+        loop that waits for it would prove nothing."""
         assert effect.uet not in self._slots, effect.uet
-        slot = self._slots[effect.uet] = _Slot(effect.heartbeat_s)
+        self._slots[effect.uet] = _Slot()
         self._report(effect.uet, ProcessStarted(0, 0, self._boot_id))
-        self._wind(effect.uet, slot)
 
     def stop(self, effect: StopProcess) -> None:
         """Ends a uet worker: now, or after what it runs."""
@@ -233,7 +228,6 @@ class Inline:
             self._exit(lease.effect.uet, slot)
 
     def _exit(self, uet: Address, slot: _Slot) -> None:
-        self._hush(slot)
         del self._slots[uet]
         self._report(uet, ProcessExited(crashed=False))
 
@@ -265,15 +259,3 @@ class Inline:
             output_bytes=len(text),
             output_digest=f"sha256:{hashlib.sha256(text).hexdigest()}",
         )
-
-    def _wind(self, uet: Address, slot: _Slot) -> None:
-        due = self._clock.now() + slot.heartbeat_s
-        slot.silence = self._clock.wake_at(due, partial(self._beat, uet, slot))
-
-    def _beat(self, uet: Address, slot: _Slot) -> None:
-        self._report(uet, Heartbeat(None if slot.lease is None else slot.lease.effect.lease))
-        self._wind(uet, slot)
-
-    def _hush(self, slot: _Slot) -> None:
-        if slot.silence is not None:
-            slot.silence()
