@@ -44,7 +44,7 @@ class Ambiguous(Exception):
     """Several ids end so; `candidates` holds the newest of them."""
 
     def __init__(self, text: str, candidates: list[str], count: int) -> None:
-        super().__init__(f"{text!r} is the end of {count} ids")
+        super().__init__(f"{text!r} means any of {count}")
         self.candidates = candidates
         self.count = count
 
@@ -52,8 +52,8 @@ class Ambiguous(Exception):
 def find(db: sqlite3.Connection, text: str, kinds: Iterable[str] = ()) -> Entity:
     """The one entity of `kinds` (none given: of any) whose id is `text`, or ends with it.
 
-    An end that begins at a "/" (or is a run's short part) goes before one that cuts a name in two.
-    Raises NotFound, Ambiguous.
+    An end that begins at a "/" (or is a run's short part) goes before one that cuts a name in two;
+    where nothing ends so, the name of a run stands for it. Raises NotFound, Ambiguous.
     """
     wanted = tuple(kinds)
     head, _, rest = text.partition(":")
@@ -66,10 +66,11 @@ def find(db: sqlite3.Connection, text: str, kinds: Iterable[str] = ()) -> Entity
         return found
     ending = _ending(db, text, wanted) if text else []
     whole = [e for e in ending if e.id[-len(text) - 1] in "/-:" or text[0] in "/-~:"]
-    for choice in (whole, ending):
+    named = _named(db, text) if not ending and (not wanted or "run" in wanted) else []
+    for choice in (whole, ending, named):
         if len(choice) == 1:
             return choice[0]
-        if choice:
+        if len(choice) > 1:
             shown = [e.id for e in choice[:_CANDIDATES_SHOWN]]
             raise Ambiguous(text, shown, len(choice))
     raise NotFound(text, wanted, _near(db, text, wanted))
@@ -94,6 +95,11 @@ def _exact(db: sqlite3.Connection, text: str, wanted: tuple[str, ...]) -> Entity
 def _ending(db: sqlite3.Connection, text: str, wanted: tuple[str, ...]) -> list[Entity]:
     query = _selects(wanted, "substr(id, -length(:text)) = :text") + " ORDER BY created_at DESC"
     return [Entity(row[0], row[1]) for row in db.execute(query, {"text": text})]
+
+
+def _named(db: sqlite3.Connection, name: str) -> list[Entity]:
+    rows = db.execute("SELECT id FROM runs WHERE name = ? ORDER BY n DESC", (name,))
+    return [Entity("run", row[0]) for row in rows]
 
 
 def _near(db: sqlite3.Connection, text: str, wanted: tuple[str, ...]) -> list[str]:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 
+import msgspec
 import pytest
 
 from runtime.store.read import connect
@@ -22,6 +23,7 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]
         record.add("run", a_run(run_id))
         record.add("workstream", a_workstream("build", run_id))
         record.add("task", a_task("compile", "build", run_id))
+    record.add("run", msgspec.structs.replace(a_run("solo-2222223"), name="solo"))
     record.add("task", a_task("recompile"))
     record.add("task", a_task("compile_all"))
     record.add("task", a_task("link"), *QUEUED)
@@ -104,3 +106,14 @@ def test_an_unknown_kind_of_entity_is_said(db: sqlite3.Connection) -> None:
 def test_an_empty_text_names_nothing(db: sqlite3.Connection) -> None:
     with pytest.raises(NotFound):
         find(db, "")
+
+
+def test_a_run_goes_by_its_name_where_only_one_has_it(db: sqlite3.Connection) -> None:
+    assert find(db, "solo") == Entity("run", "solo-2222223")
+    with pytest.raises(NotFound):
+        find(db, "solo", ["task"])
+
+
+def test_a_name_that_several_runs_have_lists_them(db: sqlite3.Connection) -> None:
+    with pytest.raises(Ambiguous, match="means any of 2"):
+        find(db, "nightly")
