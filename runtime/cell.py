@@ -10,11 +10,25 @@ Invariants:
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 if TYPE_CHECKING:
     from runtime.kinds import Kind
     from runtime.timers import Timer
+
+SUSPENDED: Final = "actor_suspended"
+"""The event that suspends an actor, and the one key of its metadata. As the last event's metadata
+stands in the actor's row, the suspension is there for the next owner too, until another event."""
+
+
+def suspension(metadata: str) -> str | None:
+    """Why the actor whose last event has this metadata takes no turns; None where it does."""
+    if not metadata.startswith(f'{{"{SUSPENDED}":'):
+        return None
+    reason: str = msgspec.json.decode(metadata)[SUSPENDED]
+    return reason
 
 
 class Cell:

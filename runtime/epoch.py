@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from actors.machine import Taken
     from runtime.cell import Cell
     from runtime.inbox import Envelope
+    from runtime.timers import Timer
 
 
 class Epoch:
@@ -29,6 +30,8 @@ class Epoch:
         "outbox_new",
         "rows_gone",
         "sent",
+        "volatile_gone",
+        "volatile_new",
         "watches_gone",
         "watches_new",
     )
@@ -47,6 +50,9 @@ class Epoch:
         self.outbox_gone: list[int] = []
         self.watches_new: list[tuple[str, str]] = []
         self.watches_gone: list[str] = []  # targets
+        # Volatile timers have no row to come back from: what a rollback has to undo of them.
+        self.volatile_new: list[Timer] = []
+        self.volatile_gone: list[Timer] = []
         self.head = 0  # seq of its last audit row, once sealed
 
     @property
@@ -61,4 +67,19 @@ class Epoch:
             or self.outbox_gone
             or self.watches_new
             or self.watches_gone
+            # A message that is still under way must become a row, though nothing else changed.
+            or any(not envelope.taken for envelope in self.sent)
         )
+
+    @property
+    def inputs(self) -> int:
+        """How many messages it remembers."""
+        return len(self.consumed) + len(self.sent)
+
+    def forget(self) -> None:
+        """Nothing is to be committed and nothing before this epoch is in flight: what it consumed
+        came to nothing, and need not be offered again."""
+        self.consumed.clear()
+        self.sent.clear()
+        self.volatile_new.clear()
+        self.volatile_gone.clear()

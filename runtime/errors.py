@@ -51,6 +51,18 @@ class TurnFailed(BanksmanError):
         self.cause = cause
 
 
+class ActorSuspended(BanksmanError):
+    """The actor takes no turns since one of them broke a rule; the message was not sent."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(
+            f"{address} is suspended: {reason}; once the cause is mended, lift it: "
+            f"Runtime.release({address!r})"
+        )
+        self.address = address
+        self.reason = reason
+
+
 class OutcomeUnknown(BanksmanError):
     """No answer before the deadline. The message may still be taken: ask again before repeating."""
 

@@ -52,7 +52,8 @@ class Events:
     def publish(self, lines: list[bytes]) -> None:
         """Called for each committed epoch, in order, with its canonical events."""
         for subscriber in self._subscribers:
-            if len(subscriber.lines) + len(lines) > EVENTS_QUEUE_MAX:
+            # What it has not taken yet counts, not how large the epoch is.
+            if subscriber.lagged or len(subscriber.lines) > EVENTS_QUEUE_MAX:
                 subscriber.lagged = True
             else:
                 subscriber.lines.extend(lines)
@@ -64,18 +65,26 @@ class Events:
         for subscriber in self._subscribers:
             subscriber.more.set()
 
-    async def subscribe(self, since: int | None) -> AsyncGenerator[dict[str, Any], None]:
-        """Events after `since`; None: from now on."""
+    def subscribe(self, since: int | None, head: int) -> AsyncGenerator[dict[str, Any], None]:
+        """Events after `since`; None: after `head`, the last that is durable now."""
         subscriber = _Subscriber()
         self._subscribers.add(subscriber)
-        last = since if since is not None else -1
+        return self._follow(subscriber, head if since is None else since, past=since is not None)
+
+    async def _follow(
+        self, subscriber: _Subscriber, last: int, *, past: bool
+    ) -> AsyncGenerator[dict[str, Any], None]:
         try:
-            while since is not None:
+            while past:
+                if subscriber.lagged:
+                    # What did not fit is in the database: it is read there.
+                    subscriber.lines.clear()
+                    subscriber.lagged = False
                 page = await anyio.to_thread.run_sync(events_since, self._db_path, last)
                 for event in page:
                     last = event["seq"]
                     yield event
-                if not page:
+                if not page and not subscriber.lagged:
                     break
             while True:
                 while subscriber.lines:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import cache, cached_property, reduce
 from operator import attrgetter, or_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
@@ -67,6 +67,8 @@ class Kind:
         self.chart = chart
         self.new_columns = self.changed_columns = self.own_columns = ()
         self.terminal = chart.terminal if chart is not None else frozenset[str]()
+        self.recovers = table is not None
+        """Whether it is sent `Recovered` by a new owner."""
 
     def id_of(self, value: Any) -> str:
         """The actor's id."""
@@ -165,7 +167,9 @@ class _UserKind(Kind):
     def __init__(
         self, name: str, value_type: type[Any], decide: Decide, inbox: Any, chart: Chart | None
     ) -> None:
-        super().__init__(name, "actors", value_type, decide, inbox, chart)
+        everything = reduce(or_, _EVERYONES, inbox)
+        super().__init__(name, "actors", value_type, decide, everything, chart)
+        self.recovers = messages.Recovered in (get_args(inbox) or (inbox,))
         self.changed_columns = (*_KERNELS, "state", "ended")
         self.new_columns = (*self.changed_columns, "kind", "id")
 
@@ -208,13 +212,15 @@ def user_kind(
     `value_type` is a frozen msgspec.Struct with an `id`; with a chart also a `state`. `inbox` is
     the union of its messages: tagged msgspec structs (subclasses of `actors.messages.Message`
     are). TimerFired, Recovered, Ended and Performed can be stored for every kind besides.
+    Where `Recovered` is one of `inbox`, a new owner sends it before anything else: volatile timers
+    are gone then, and the actor may set them anew.
     Raises ValueError where the name is one of ours, or these cannot be read back from JSON.
     """
     if name in KINDS or name in _KERNELS_KINDS or not name.isidentifier():
         raise ValueError(f"{name!r} cannot name a kind: one of ours, or not an identifier")
     if chart is not None and chart.name != name:
         raise ValueError(f"the chart of the kind {name!r} is named {chart.name!r}; name it alike")
-    kind = _UserKind(name, value_type, decide, reduce(or_, _EVERYONES, inbox), chart)
+    kind = _UserKind(name, value_type, decide, inbox, chart)
     try:
         kind.decode_message('{"type":"Recovered","epoch":1}')
         msgspec.json.Decoder(value_type)

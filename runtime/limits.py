@@ -106,8 +106,15 @@ EPOCH_ROWS_READY: Final = 512
 # committed: bounds memory and the longest transaction (about a quarter of a second).
 EPOCH_ROWS_MAX: Final = 16_384
 
+# Messages that an open epoch remembers, past which likewise no more turns are taken: a chain need
+# not leave audit rows, and while the disk is full no epoch is committed for hours.
+EPOCH_INPUTS_MAX: Final = 65_536
+
 # Different messages in a row whose turn raised: the actor is broken, not the message.
 ACTOR_FAILURES_MAX: Final = 3
+
+# Of the text of an exception that goes on record: what a person reads of it.
+CAUSE_CHARS_MAX: Final = 2_000
 
 # Dead letters kept in memory for a look; each also stands in the audit of its actor.
 DEAD_LETTERS_KEPT_MAX: Final = 1_000

@@ -8,6 +8,7 @@ Secrets never enter: no environment, no output of tools, no message bodies.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,18 +24,24 @@ class Log:
         self._logger: Any = None
 
     def info(self, event: str, **facts: Any) -> None:
-        self._open().info(event, **facts)
+        self._write("info", event, facts)
 
     def warning(self, event: str, **facts: Any) -> None:
-        self._open().warning(event, **facts)
+        self._write("warning", event, facts)
 
     def error(self, event: str, **facts: Any) -> None:
-        self._open().error(event, **facts)
+        self._write("error", event, facts)
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):
+                self._file.close()
         self._file = self._logger = None
+
+    def _write(self, level: str, event: str, facts: dict[str, Any]) -> None:
+        # What it says is most needed when the disk is full, and must not end the runtime then.
+        with suppress(OSError):
+            getattr(self._open(), level)(event, **facts)
 
     def _open(self) -> Any:
         if self._logger is None:

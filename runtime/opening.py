@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from anyio.abc import TaskStatus
 
 from actors import gate, spec, task, uet_worker, worker, workstream
 from actors.dispatch import Dispatch
@@ -23,6 +24,7 @@ from runtime.cell import Cell
 from runtime.clock import Clock, SystemClock
 from runtime.control.server import Owner, serving
 from runtime.crash import crash_points
+from runtime.errors import RuntimeStopped
 from runtime.events import Events
 from runtime.inbox import Envelope
 from runtime.kinds import KINDS, Kind
@@ -114,25 +116,44 @@ async def open_runtime(
 async def _running(
     sup: Supervisor, work: Work | None, users: Performers, rt: Runtime, began: float
 ) -> AsyncIterator[None]:
+    failed: BaseException | None = None
     try:
+        async with anyio.create_task_group() as group:
+            kernel = await group.start(_kernel, sup, work, users, rt, began)
+            try:
+                yield
+            finally:
+                await _close(sup, work, users)
+                rt.close()
+                kernel.cancel()
+    except BaseExceptionGroup as error:  # (raised again below)
+        failed = _only(error)
+    finally:
+        sup.log.close()
+    if failed is not None:
+        raise failed  # here, so that what the caller's own block raised is as it was raised
+    if sup.trouble is not None:
+        raise RuntimeStopped(f"it closed before its last epoch could be committed: {sup.trouble}")
+
+
+async def _kernel(
+    sup: Supervisor,
+    work: Work | None,
+    users: Performers,
+    rt: Runtime,
+    began: float,
+    *,
+    task_status: TaskStatus[anyio.CancelScope],
+) -> None:
+    # A cancel of the caller's block must not reach the kernel before it has closed in order.
+    with anyio.CancelScope(shield=True) as scope:
         async with anyio.create_task_group() as group:
             users.start(group)
             if work is not None:
                 await group.start(work.run)
             rt.recovery = await _take_over(sup, work, users, began)
-            group.start_soon(sup.drive)
-            group.start_soon(sup.write)
-            try:
-                yield
-            finally:
-                await _close(sup, work)
-                rt.close()
-                group.cancel_scope.cancel()
-    except BaseExceptionGroup as error:
-        # What the caller's own block raised must reach the caller as it was raised.
-        raise _only(error) from None
-    finally:
-        sup.log.close()
+            task_status.started(scope)
+            await sup.run()
 
 
 def _only(error: BaseException) -> BaseException:
@@ -144,9 +165,9 @@ def _only(error: BaseException) -> BaseException:
 def _connect(sup: Supervisor, work: Work | None, users: Performers, rt: Runtime) -> None:
     sup.committed = rt.committed
     sup.on_stop = rt.stopped
-    sup.turns.perform_user = users.perform
     sup.busy = lambda: users.busy
     if work is not None:
+        sup.turns.perform_user = users.perform
         sup.turns.perform = work.perform
         work.report = sup.report
         sup.busy = lambda: work.busy or users.busy
@@ -155,16 +176,16 @@ def _connect(sup: Supervisor, work: Work | None, users: Performers, rt: Runtime)
 async def _take_over(
     sup: Supervisor, work: Work | None, users: Performers, began: float
 ) -> RecoveryReport:
-    cells = await recovery.read_back(sup)
-    notes = sup.store.opened.notes
+    cells, unknown = await recovery.read_back(sup)
+    notes = (*sup.store.opened.notes, *recovery.without_kind(unknown))
     undead: frozenset[str] = frozenset()
     if work is not None:
         notes = (*notes, *await work.reap(recovery.processes(cells)))
         undead = work.undead
-    states = recovery.states(cells)
+    found = recovery.found(cells, unknown)
     counted = await recovery.announce(sup, cells, users if work is not None else None, undead)
-    report = recovery.report(states, began, *counted, notes)
-    if cells or notes:
+    report = recovery.report(found, began, *counted, notes)
+    if report.lines or notes:
         sup.log.info("recovered", totals=report.totals, notes=notes)
     return report
 
@@ -201,9 +222,12 @@ def _assemble(
     return sup
 
 
-async def _close(sup: Supervisor, work: Work | None) -> None:
+async def _close(sup: Supervisor, work: Work | None, users: Performers) -> None:
+    users.close()
     with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_TIMEOUT_S):
         if work is not None:
             await work.close()
         if sup.stopped is None:
             await sup.flush()
+    if sup.stopped is None:
+        sup.stop("it was closed", orderly=True)

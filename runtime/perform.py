@@ -33,6 +33,7 @@ class Performers:
         self._offer = offer
         self._lines: dict[str, deque[tuple[int, str, str, Any, bool]]] = {}
         self._group: TaskGroup | None = None
+        self._closing = False
 
     @property
     def busy(self) -> bool:
@@ -40,6 +41,10 @@ class Performers:
 
     def start(self, group: TaskGroup) -> None:
         self._group = group
+
+    def close(self) -> None:
+        """Begins no further effect: they are rows, and the next owner's."""
+        self._closing = True
 
     def perform(
         self,
@@ -52,6 +57,8 @@ class Performers:
         perhaps_done: bool = False,
     ) -> None:
         """Puts the effect at the end of its name's line. Never raises: outcomes are messages."""
+        if self._closing:
+            return
         line = self._lines.get(name)
         effect = (row, actor, key, payload, perhaps_done)
         if line is not None:
@@ -63,7 +70,7 @@ class Performers:
 
     async def _run(self, name: str) -> None:
         line = self._lines[name]
-        while line:
+        while line and not self._closing:
             row, actor, key, payload, perhaps_done = line.popleft()
             outcome = await self._once(name, key, payload, perhaps_done)
             self._offer(Envelope(actor, outcome, kept=True, outbox=row))

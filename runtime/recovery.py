@@ -8,16 +8,19 @@ timers; unfinished effects of users are offered again with the same key, marked 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from actors.messages import OWNER_RESTARTED, Outcome, ProcessExited, Recovered, WorkEnded
 from runtime.inbox import Envelope
+from runtime.store import Damaged
 
 if TYPE_CHECKING:
     from runtime.cell import Cell
     from runtime.perform import Performers
+    from runtime.store import Stored
     from runtime.supervisor import Supervisor
     from runtime.work.reap import Record
 
@@ -57,16 +60,35 @@ _ACTIONS: dict[tuple[str, str], str] = {
 }
 
 
-async def read_back(sup: Supervisor) -> list[Cell]:
-    """Makes a cell of every unfinished actor, and learns the next keys of every table."""
+async def read_back(sup: Supervisor) -> tuple[list[Cell], list[Stored]]:
+    """Makes a cell of every unfinished actor, and learns the next keys of every table. Also what
+    cannot be one: the actors whose kind this program has not registered; they wait as they are."""
     turns, store = sup.turns, sup.store
     turns.next_n = await store.next_rows()
     turns.next_effect = await store.next_outbox()
     turns.watchers = await store.watches()
-    found = []
+    cells: list[Cell] = []
+    unknown: list[Stored] = []
     async for page in store.unfinished():
-        found += [sup.adopt(stored) for stored in page if stored.kind in turns.kinds]
-    return found
+        for stored in page:
+            if stored.kind in turns.kinds:
+                cells.append(sup.adopt(stored))
+            else:
+                unknown.append(stored)
+    for target in turns.watchers:
+        if target not in sup.router.cells:
+            sup.router.absent.setdefault(target, [])  # perhaps it has ended: look
+    return cells, unknown
+
+
+def without_kind(unknown: list[Stored]) -> tuple[str, ...]:
+    """A note for each kind that has actors here and is not registered."""
+    counts = Counter(stored.kind for stored in unknown)
+    return tuple(
+        f"{count} actor{'s' if count > 1 else ''} of the kind {kind!r} wait: pass it to "
+        "open_runtime(kinds=...)"
+        for kind, count in counts.items()
+    )
 
 
 def processes(cells: list[Cell]) -> list[Record]:
@@ -94,7 +116,7 @@ async def announce(
     """Tells everyone, in the order of the header. Returns how many messages and effects waited."""
     epoch = sup.store.owner_epoch
     for cell in cells:
-        if cell.kind.table != "actors":
+        if cell.kind.recovers:
             recovered = Recovered(epoch)
             sup.router.post(Envelope(cell.address, recovered, control=True, kept=True))
         if cell.kind.name == "uet_worker":
@@ -109,11 +131,15 @@ async def announce(
         kind = sup.turns.kinds.get(target.partition(":")[0])
         if kind is not None:
             messages += 1
-            item = kind.decode_message(body)
+            try:
+                item = kind.decode_message(body)
+            except msgspec.MsgspecError as error:
+                what = f"the message {row} to {target} cannot be read back: {error}"
+                raise Damaged(sup.store.layout.db, what) from error
             sup.router.post(Envelope(target, item, control=control, row=row))
     effects = 0
     for row, actor, name, key, payload in await sup.store.outbox():
-        if performers is not None:
+        if performers is not None and actor.partition(":")[0] in sup.turns.kinds:
             effects += 1
             performers.perform(row, actor, name, key, payload, perhaps_done=True)
     return messages, effects
@@ -122,26 +148,29 @@ async def announce(
 LINES_MAX = 200
 
 
-def states(cells: list[Cell]) -> list[tuple[str, str, str]]:
-    """(address, kind, state) of each, as it was found."""
-    return [(cell.address, cell.kind.name, cell.state) for cell in cells]
+def found(cells: list[Cell], unknown: list[Stored]) -> list[RecoveredEntity]:
+    """Each as it was found, before it takes a turn."""
+    entities = []
+    for cell in cells:
+        state = cell.state
+        action = _ACTIONS.get((cell.kind.name, state), "goes on")
+        if cell.suspended is not None:
+            action = f"stays suspended: {cell.suspended}"
+        entities.append(RecoveredEntity(cell.address, state, action))
+    waits = "waits: its kind is not registered"
+    entities += [RecoveredEntity(stored.address, "unknown", waits) for stored in unknown]
+    return entities
 
 
 def report(
-    found: list[tuple[str, str, str]],
+    entities: list[RecoveredEntity],
     began: float,
     messages: int,
     effects: int,
     notes: tuple[str, ...],
 ) -> RecoveryReport:
     """What the new owner prints. `began` is a reading of `time.perf_counter`."""
-    totals: dict[str, int] = {}
-    lines: list[RecoveredEntity] = []
-    for address, kind, state in found:
-        name = f"{kind} {state}"
-        totals[name] = totals.get(name, 0) + 1
-        if len(lines) < LINES_MAX:
-            action = _ACTIONS.get((kind, state), "goes on")
-            lines.append(RecoveredEntity(address, state, action))
+    totals = Counter(f"{each.entity.partition(':')[0]} {each.state}" for each in entities)
     seconds = round(time.perf_counter() - began, 3)
-    return RecoveryReport(tuple(lines), totals, messages, effects, seconds, notes)
+    lines = tuple(entities[:LINES_MAX])
+    return RecoveryReport(lines, dict(totals), messages, effects, seconds, notes)

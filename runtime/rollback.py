@@ -14,12 +14,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from runtime.errors import RuntimeStopped
+from runtime.epoch import Epoch
+from runtime.errors import TurnFailed
 from runtime.inbox import Envelope
 
 if TYPE_CHECKING:
-    from runtime.cell import Cell
-    from runtime.epoch import Epoch
     from runtime.supervisor import Supervisor
 
 Item = Envelope | tuple[str, Any]
@@ -44,30 +43,16 @@ class Rollback:
         if router.held is None:
             router.held = []
         discarded = turns.open
-        turns.open = type(discarded)(discarded.number + 1)
-        for epoch in (failed, discarded):
-            for envelope in epoch.sent:
-                envelope.taken = True
-        touched = {c.address: c for c in (*failed.cells, *discarded.cells)}
-        waiting = router.take_back()
-        items = [
-            *self._to_repeat([*failed.consumed, *discarded.consumed], touched, retaken=True),
-            *self._to_repeat(waiting, touched, retaken=False),
-        ]
-        for address in touched:
-            router.cells.pop(address, None)
-        found = await self._sup.store.load_many(list(touched))
-        for address, before in touched.items():
-            volatile = [t for t in (before.timers or {}).values() if t.volatile]
-            before.timers = None  # what is still in the heap for it is dead
-            if address in found:
-                cell = self._sup.adopt(found[address])
-                cell.suspended = before.suspended
-                for timer in volatile:
-                    turns.timers.arm(cell, timer.key, timer.due, volatile=True)
+        turns.open = Epoch(discarded.number + 1)
+        items = self._to_repeat((failed, discarded))
+        await self._read_again((failed, discarded))
         turns.watchers = await self._sup.store.watches()
+        for target in list(turns.watchers):
+            cell = router.cells.get(target)
+            if cell is not None and cell.ended:
+                turns.tell_watchers(cell)  # what told them was discarded
         self._sup.rebuild_index()
-        self._again.extendleft(reversed(items))
+        self._again.extendleft(reversed([item for item in items if self._is_valid(item)]))
         consumed = len(failed.consumed)
         if consumed == 0:
             raise self._sup.stop(f"the store refuses what nothing from outside caused: {why}")
@@ -78,41 +63,88 @@ class Rollback:
             self._bury(culprit, why)
         self._chunk = max(1, consumed // 2)
 
-    def _to_repeat(
-        self, items: list[Item], touched: dict[str, Cell], *, retaken: bool
-    ) -> list[Item]:
-        repeat: list[Item] = []
-        for item in items:
-            if isinstance(item, tuple):
-                repeat.append(item)
-                continue
-            timer = item.timer
-            if timer is not None and timer.cell.address in touched:
-                # A durable one comes back with its row, and is overdue at once. A volatile one
-                # that was consumed is put back beside the others of its cell.
-                if retaken and timer.volatile:
-                    timers = timer.cell.timers = timer.cell.timers or {}
-                    timers.setdefault(timer.key, timer)
-                continue
-            if retaken:
+    def _to_repeat(self, epochs: tuple[Epoch, ...]) -> list[Item]:
+        """What the epochs consumed, then what waited in inboxes, without what the epochs sent."""
+        sent = [envelope for epoch in epochs for envelope in epoch.sent]
+        for envelope in sent:
+            envelope.taken = True
+        void = {id(envelope) for envelope in sent}
+        retaken: list[Item] = []
+        for item in (item for epoch in epochs for item in epoch.consumed):
+            if isinstance(item, Envelope):
+                if id(item) in void:
+                    continue
                 item.taken = False
-            repeat.append(item)
-        return repeat
+            retaken.append(item)
+        # A told message that was on its way into a row when its epoch failed waits as before.
+        told = [envelope for envelope in sent if envelope.kept]
+        for envelope in told:
+            envelope.taken = False
+        # What is neither kept nor stored is for the dispatcher, or from its announcement: the index
+        # is built anew.
+        waiting = [
+            item
+            for item in self._sup.router.take_back()
+            if isinstance(item, tuple) or item.kept or item.row
+        ]
+        return [*retaken, *told, *waiting]
+
+    async def _read_again(self, epochs: tuple[Epoch, ...]) -> None:
+        """Every cell that the epochs touched, as the store has it; volatile timers, which the store
+        does not have, as they were before the epochs."""
+        turns, router = self._sup.turns, self._sup.router
+        made = [timer for epoch in epochs for timer in epoch.volatile_new]
+        for timer in made:
+            if timer.armed and timer.cell.timers:
+                del timer.cell.timers[timer.key]
+        of_now = {id(timer) for timer in made}
+        back = [t for epoch in epochs for t in epoch.volatile_gone if id(t) not in of_now]
+        touched = {cell.address: cell for epoch in epochs for cell in epoch.cells}
+        for address, cell in touched.items():
+            router.cells.pop(address, None)
+            back += [timer for timer in (cell.timers or {}).values() if timer.volatile]
+            cell.timers = None  # what is still in the heap for it is dead
+        for stored in (await self._sup.store.load_many(list(touched))).values():
+            self._sup.adopt(stored)
+        for timer in back:
+            holder = router.cells.get(timer.cell.address)
+            if holder is not None:
+                turns.timers.arm(holder, timer.key, timer.due, volatile=True)
+
+    def _is_valid(self, item: Item) -> bool:
+        """False for a timer that is not armed any more. One that is keeps its place in the order:
+        its envelope is pointed at the timer that its actor holds now."""
+        timer = item.timer if isinstance(item, Envelope) else None
+        if timer is None:
+            return True
+        assert isinstance(item, Envelope)
+        cell = self._sup.router.cells.get(timer.cell.address)
+        item.timer = (cell.timers or {}).get(timer.key) if cell is not None else None
+        return item.timer is not None and item.timer.due == timer.due
 
     def _bury(self, item: Item, why: str) -> None:
         sup = self._sup
         to, message = item if isinstance(item, tuple) else (item.to, item.item)
-        sup.router.bury(to, message, why)
+        cause = f"the store refuses what it led to: {why}"
+        sup.bury(to, message, cause)
         if isinstance(item, Envelope):
             item.taken = True
             if item.row:
                 sup.turns.open.rows_gone.append(item.row)
+            if item.outbox:
+                sup.turns.open.outbox_gone.append(item.outbox)
             if item.reply is not None:
-                item.reply.fail(RuntimeStopped(f"the store refused what this led to: {why}"))
+                item.reply.fail(TurnFailed(to, cause))
         cell = sup.router.cells.get(to)
-        if cell is not None and cell.kind.table:
+        if cell is not None and cell.kind.table and cell.suspended is None:
             reason = f"{type(message).__name__} led to what the store refuses: {why}"
             sup.turns.suspend(cell, reason, sup.clock.now())
+
+    def take_back(self) -> list[Item]:
+        """What still waits to be offered again: this owner will not."""
+        again, self._again = [*self._again, *(self._sup.router.held or ())], deque()
+        self._sup.router.held = None
+        return again
 
     def offer_again(self) -> None:
         """The next items, once everything before them is committed."""

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from runtime.errors import InboxFull
+from runtime.errors import InboxFull, RuntimeStopped
 from runtime.inbox import Envelope
 from runtime.limits import DEAD_LETTERS_KEPT_MAX, INBOX_SIZE_MAX
 
@@ -44,6 +44,7 @@ class Router:
         self.held: list[Envelope | tuple[str, Any]] | None = None
         self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS_KEPT_MAX)
         self.dead_letters_total = 0
+        self._stopped: RuntimeStopped | None = None
         self._wake = wake
 
     @property
@@ -67,7 +68,7 @@ class Router:
         """
         cell = self.cells.get(address)
         if cell is None or self.held is not None:
-            self.offer(Envelope(address, message, kept=True))
+            self._tell_later(address, message)
             return
         inbox = cell.inbox
         if inbox is None:
@@ -83,6 +84,19 @@ class Router:
                 if not self.backlog:
                     self._wake()  # the driver rests only while nothing is ready
                 self.backlog.append(cell)
+
+    def _tell_later(self, address: str, message: Any) -> None:
+        if self._stopped is not None:
+            raise self._stopped
+        waiting = self.held if self.held is not None else self.absent.get(address, ())
+        if len(waiting) >= INBOX_SIZE_MAX:
+            raise InboxFull(address, message, len(waiting))
+        self.offer(Envelope(address, message, kept=True))
+
+    def refuse(self, stopped: RuntimeStopped) -> None:
+        """From here on nothing is told: whoever tries learns why."""
+        self._stopped = stopped
+        self.held = []
 
     def offer(self, envelope: Envelope) -> None:
         """An input from outside that is kept until durable. Never refused: it is a fact."""

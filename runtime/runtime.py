@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from actors.effects import Send, Spawn
 from runtime.cell import Cell
 from runtime.commands import command_for, kind_of
 from runtime.epoch import Epoch
-from runtime.errors import OutcomeUnknown, UnknownActor
+from runtime.errors import ActorSuspended, OutcomeUnknown, TurnFailed, UnknownActor
 from runtime.events import Events
 from runtime.identity import new_run_id
 from runtime.inbox import Envelope, Reply
@@ -31,7 +32,8 @@ from runtime.limits import COMMAND_TIMEOUT_S
 from runtime.plan import PlanError, absent_tools, validate
 from runtime.recovery import RecoveryReport
 from runtime.rerun import completed_of, rest_of
-from runtime.seed import CREATOR, Create
+from runtime.router import DeadLetter
+from runtime.seed import CREATOR, Create, Lift, Release
 from runtime.store import Batch
 from runtime.supervisor import Supervisor
 from runtime.work import Work
@@ -59,8 +61,9 @@ class Runtime:
         self._work = work
         self._events = events
         self._pools = pools
-        self._ends: dict[str, asyncio.Event] = {}
-        self._keys: dict[str, asyncio.Future[str]] = {}
+        self._ends: dict[str, set[asyncio.Event]] = {}
+        self._keys: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._creating = asyncio.Lock()
         self._moved = asyncio.Event()
         self.recovery = RecoveryReport()
 
@@ -89,17 +92,30 @@ class Runtime:
             "ready": len(router.ready) + len(router.backlog),
             "timers": len(turns.timers),
             "dead_letters": router.dead_letters_total,
+            "suspended": len(self.suspended()),
             "seq": self._sup.store.head.seq,
             "trouble": self._sup.trouble,
         }
+
+    def dead_letters(self) -> tuple[DeadLetter, ...]:
+        """What nobody could take since this owner began, the latest last, each with its reason. At
+        most `DEAD_LETTERS_KEPT_MAX`; `statistics` counts them all."""
+        return tuple(self._sup.router.dead_letters)
+
+    def suspended(self) -> dict[str, str]:
+        """The actors that take no turns until `release`, each with the reason."""
+        cells = self._sup.router.cells.values()
+        return {cell.address: cell.suspended for cell in cells if cell.suspended is not None}
 
     # --- actors ----------------------------------------------------------------------------------
 
     async def tell(self, ref: str, message: Any) -> None:
         """Puts the message into the inbox of `ref` ("kind:id") and returns.
 
-        It is kept until the epoch that takes it is durable, as long as this process lives. Raises
-        InboxFull with the message; an actor that does not exist makes it a dead letter.
+        It is kept until the epoch that takes it is durable; what still waits when the runtime is
+        closed is stored for the next owner. Only `kill -9` loses what nobody has answered for: use
+        `ask` where you must know. Raises InboxFull with the message, RuntimeStopped; an actor that
+        does not exist makes it a dead letter.
         """
         self._sup.router.tell(ref, message)
 
@@ -107,15 +123,35 @@ class Runtime:
         """As `tell`, for code on the event loop's thread that cannot await."""
         self._sup.router.tell(ref, message)
 
-    async def ask(self, ref: str, message: Any, *, timeout_s: float = COMMAND_TIMEOUT_S) -> Any:
-        """The `Reply` of the turn that takes the message, once it is durable.
+    async def ask(
+        self,
+        ref: str,
+        message: Any,
+        *,
+        timeout_s: float = COMMAND_TIMEOUT_S,
+        control: bool = False,
+    ) -> Any:
+        """The `Reply` of the turn that takes the message, once what it says is durable.
 
-        Raises OutcomeUnknown after `timeout_s`, UnknownActor, TurnFailed or RuntimeStopped.
+        It is taken after what was told before it; `control` overtakes that. Raises OutcomeUnknown
+        after `timeout_s` (also where the turn gives no reply), UnknownActor, TurnFailed,
+        ActorSuspended or RuntimeStopped.
         """
-        return await self._ask(ref, message, timeout_s, None)
+        return await self._ask(ref, message, timeout_s, control=control)
 
-    async def _ask(self, ref: str, message: Any, timeout_s: float, if_version: int | None) -> Any:
+    async def _ask(
+        self,
+        ref: str,
+        message: Any,
+        timeout_s: float,
+        *,
+        control: bool,
+        if_version: int | None = None,
+    ) -> Any:
         self._sup.raise_if_stopped()
+        cell = self._sup.router.cells.get(ref)
+        if cell is not None and cell.suspended is not None:
+            raise ActorSuspended(ref, cell.suspended)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def fail(error: BaseException) -> None:
@@ -130,13 +166,16 @@ class Runtime:
         self._sup.waiting.add(fail)
         try:
             self._sup.router.offer(
-                Envelope(ref, message, control=True, kept=True, reply=reply, if_version=if_version)
+                Envelope(
+                    ref, message, control=control, kept=True, reply=reply, if_version=if_version
+                )
             )
             with anyio.move_on_after(timeout_s):
                 return await answer
         finally:
             self._sup.waiting.discard(fail)
-            answer.cancel()
+            if not answer.cancel() and not answer.cancelled():
+                answer.exception()  # looked at, also where the caller was cancelled meanwhile
         raise OutcomeUnknown(ref, timeout_s)
 
     async def spawn(self, kind: str, value: Any, *first: Any) -> str:
@@ -147,6 +186,16 @@ class Runtime:
         await self.ask(CREATOR, Create((Spawn(kind, value),), sends, ref))
         return ref
 
+    async def release(
+        self, ref: str, *, operator: str | None = None, reason: str | None = None
+    ) -> m.Accepted | m.Refused:
+        """Lets a suspended actor take turns again, durable and on record when it returns; what
+        waits for it comes first. Refused where it is not suspended."""
+        if ref not in self.suspended():
+            return m.Refused(f"{ref} is not suspended")
+        answer: m.Accepted = await self.ask(CREATOR, Release(Lift(ref, operator, reason)))
+        return answer
+
     async def exists(self, ref: str) -> bool:
         """Whether there is an actor of this ref, in memory or in the store."""
         return ref in self._sup.router.cells or bool(await self._sup.store.load_many([ref]))
@@ -156,10 +205,22 @@ class Runtime:
         await self._sup.wait_idle()
 
     async def wait_ended(self, ref: str) -> str:
-        """The terminal state of the actor, once it is durable. Raises UnknownActor."""
+        """The terminal state of the actor, once it is durable. Raises UnknownActor, and
+        RuntimeStopped where the runtime closes before."""
+        ended = asyncio.Event()
+        try:
+            return await self._wait_ended(ref, ended)
+        finally:
+            waiting = self._ends.get(ref, set())
+            waiting.discard(ended)
+            if not waiting:
+                self._ends.pop(ref, None)
+
+    async def _wait_ended(self, ref: str, ended: asyncio.Event) -> str:
         while True:
             self._sup.raise_if_stopped()
-            ended = self._ends.setdefault(ref, asyncio.Event())
+            ended.clear()
+            self._ends.setdefault(ref, set()).add(ended)
             cell = self._sup.router.cells.get(ref)
             if cell is None or (cell.ended and cell.epoch <= self._sup.turns.durable):
                 stored = (await self._sup.store.load_many([ref])).get(ref)
@@ -176,21 +237,28 @@ class Runtime:
         self._moved.set()
         if self._ends:
             for cell in epoch.cells:
-                if cell.ended and (ended := self._ends.pop(cell.address, None)) is not None:
-                    ended.set()
+                if cell.address in self._ends and cell.ended:
+                    for ended in self._ends[cell.address]:
+                        ended.set()
 
     def stopped(self) -> None:
         """Called by the supervisor when it cannot go on: whoever waits learns so."""
-        for ended in self._ends.values():
-            ended.set()
+        self._moved.set()
+        for waiting in self._ends.values():
+            for ended in waiting:
+                ended.set()
 
     def close(self) -> None:
         """Called when the directory is given up: subscriptions end."""
         self._events.close()
 
     def events(self, since: int | None = None) -> AsyncGenerator[dict[str, Any], None]:
-        """Committed events as canonical dicts with their `seq`, after `since` (None: from now)."""
-        return self._events.subscribe(since)
+        """Committed events as canonical dicts with their `seq`, each once and in order, after
+        `since` (None: from this call on), until the runtime closes.
+
+        Raises Lagged in a subscriber that falls behind by more than `EVENTS_QUEUE_MAX`.
+        """
+        return self._events.subscribe(since, self._sup.store.head.seq)
 
     # --- runs ------------------------------------------------------------------------------------
 
@@ -208,21 +276,35 @@ class Runtime:
         The same `key` again gives the same run. Raises PlanError with every fault: nothing has
         happened then.
         """
-        if key is not None:
-            if (known := await self._by_key(key)) is not None:
-                return Run(self, known)
-            self._keys[key] = asyncio.get_running_loop().create_future()
-        try:
-            run_id = await self._create_run(plan, key)
-        finally:
-            if key is not None:
-                self._keys.pop(key).cancel()
-        return Run(self, run_id)
+        if key is None:
+            return Run(self, await self._create_run(plan, None))
+        async with self._one_by_one(key):
+            known = await self._sup.store.find_run(key)
+            if known is None:
+                known = await self._create_keyed(plan, key)
+        return Run(self, known)
 
-    async def _by_key(self, key: str) -> str | None:
-        while (pending := self._keys.get(key)) is not None:
-            await asyncio.wait([pending])
-        return await self._sup.store.find_run(key)
+    @asynccontextmanager
+    async def _one_by_one(self, key: str) -> AsyncIterator[None]:
+        lock, waiting = self._keys.get(key, (asyncio.Lock(), 0))
+        self._keys[key] = (lock, waiting + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, waiting = self._keys.pop(key)
+            if waiting > 1:
+                self._keys[key] = (lock, waiting - 1)
+
+    async def _create_keyed(self, plan: spec.Plan, key: str) -> str:
+        try:
+            return await self._create_run(plan, key)
+        except TurnFailed:
+            # One whose caller did not wait for its end may have been first.
+            known = await self._sup.store.find_run(key)
+            if known is None:
+                raise
+            return known
 
     async def _create_run(self, plan: spec.Plan, key: str | None) -> str:
         calls = self._work.calls if self._work is not None else frozenset()
@@ -233,11 +315,18 @@ class Runtime:
         plan = _with_slots(plan)
         now = self._sup.clock.now()
         run_id = new_run_id(plan.run.name, now)
-        run = run_machine.create(plan, run_id, now, key)
-        spawns = (*self._missing_workers(plan, now), Spawn("run", run))
-        sends = tuple(Send(f"{s.kind}:{s.value.id}", m.Begin()) for s in spawns)
-        await self.ask(CREATOR, Create(spawns, sends, run_id))
+        run = Spawn("run", run_machine.create(plan, run_id, now, key))
+        if not self._missing_workers(plan, now):
+            await self._create((run,), run_id)
+            return run_id
+        # Two submissions at once must not both bring the same workers.
+        async with self._creating:
+            await self._create((*self._missing_workers(plan, now), run), run_id)
         return run_id
+
+    async def _create(self, spawns: tuple[Spawn, ...], entity_id: str) -> None:
+        sends = tuple(Send(f"{s.kind}:{s.value.id}", m.Begin()) for s in spawns)
+        await self.ask(CREATOR, Create(spawns, sends, entity_id))
 
     def _missing_workers(self, plan: spec.Plan, now: float) -> tuple[Spawn, ...]:
         if plan.workers:
@@ -262,6 +351,7 @@ class Runtime:
         self._sup.hold_starts()
         with anyio.move_on_after(timeout_s):
             while self._work is not None and self._work.busy:
+                self._sup.raise_if_stopped()
                 self._moved.clear()
                 await self._moved.wait()
             await self._sup.wait_idle()
@@ -320,7 +410,11 @@ class Runtime:
         if name == "retry" and entity_id is not None and kind_of(entity_id) == "run":
             return await self._retry_run(entity_id, operator, reason)
         ref, message = command_for(name, entity_id, operator=operator, reason=reason, **args)
-        answer = await self._ask(ref, message, COMMAND_TIMEOUT_S, if_version)
+        if name == "resume" and ref in self.suspended():
+            return await self.release(ref, operator=operator, reason=reason)
+        answer = await self._ask(
+            ref, message, COMMAND_TIMEOUT_S, control=True, if_version=if_version
+        )
         assert isinstance(answer, m.Accepted | m.Refused)
         return answer
 

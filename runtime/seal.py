@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runtime.store import Batch, Change
+from runtime.store import Batch, Change, ConstraintFailed
+from runtime.store.audit import NOT_JSON
 
 if TYPE_CHECKING:
     from runtime.epoch import Epoch
+    from runtime.inbox import Envelope
     from runtime.store import Store
 
 _encode = msgspec.json.Encoder().encode
@@ -61,7 +63,7 @@ def seal(epoch: Epoch, store: Store, phase_of: Callable[[str], str | None]) -> B
         if not envelope.taken and not envelope.to.startswith("dispatch:"):
             envelope.row = store.next_message
             store.next_message += 1
-            body = _encode(envelope.item).decode()
+            body = _body(envelope)
             batch.messages_new.append((envelope.row, envelope.to, body, int(envelope.control)))
     batch.messages_gone = epoch.rows_gone
     batch.outbox_new = epoch.outbox_new
@@ -69,3 +71,21 @@ def seal(epoch: Epoch, store: Store, phase_of: Callable[[str], str | None]) -> B
     batch.watches_new = epoch.watches_new
     batch.watches_gone = epoch.watches_gone
     return batch
+
+
+def is_json(message: object) -> bool:
+    """Whether the message can be stored until it is taken."""
+    try:
+        _encode(message).decode()
+    except NOT_JSON:
+        return False
+    return True
+
+
+def _body(envelope: Envelope) -> str:
+    try:
+        return _encode(envelope.item).decode()
+    except NOT_JSON as error:
+        name = type(envelope.item).__name__
+        why = f"the message {name} to {envelope.to} does not encode to JSON: {error}"
+        raise ConstraintFailed(why, table="messages", entity_id=envelope.to) from error

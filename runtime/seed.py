@@ -20,6 +20,20 @@ CREATOR = "creator:main"
 DISPATCH = "dispatch:main"
 
 
+class Lift(Effect, frozen=True):
+    """Lets a suspended actor take turns again. Only the kernel's own actors ask for it."""
+
+    ref: str
+    operator: str | None = None
+    reason: str | None = None
+
+
+class Release(msgspec.Struct, frozen=True):
+    """Asks for `Lift`; the answer comes when it is durable."""
+
+    lift: Lift
+
+
 class Create(msgspec.Struct, frozen=True):
     """Creates actors and sends first messages, in one turn."""
 
@@ -28,12 +42,13 @@ class Create(msgspec.Struct, frozen=True):
     entity_id: str | None = None
 
 
-def _create(value: None, message: Create, _now: float) -> Decision[None]:
-    effects: tuple[Effect, ...] = (
-        *message.spawns,
-        *message.sends,
-        Reply(Accepted("created", message.entity_id)),
-    )
+def _create(value: None, message: Create | Release, _now: float) -> Decision[None]:
+    effects: tuple[Effect, ...]
+    match message:
+        case Create(spawns, sends, entity_id):
+            effects = (*spawns, *sends, Reply(Accepted("created", entity_id)))
+        case Release(lift):
+            effects = (lift, Reply(Accepted("takes turns again", lift.ref)))
     return Decision(value, (), effects)
 
 

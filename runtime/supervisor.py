@@ -20,21 +20,27 @@ Deliberately absent: any wait for a write by anyone but the writer.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from actors.messages import TimerFired
-from runtime.cell import Cell
+from runtime.cell import Cell, suspension
 from runtime.epoch import Epoch
 from runtime.errors import RuntimeStopped, UnknownActor
 from runtime.inbox import Envelope
-from runtime.limits import DISK_RETRY_S, EPOCH_ROWS_MAX
+from runtime.limits import (
+    DEAD_LETTERS_KEPT_MAX,
+    DISK_RETRY_S,
+    EPOCH_INPUTS_MAX,
+    EPOCH_ROWS_MAX,
+)
 from runtime.rollback import Rollback
-from runtime.seal import seal
+from runtime.seal import is_json, seal
 from runtime.seed import DISPATCH, dispatch_kind
-from runtime.store import Batch, CommitUnknown, ConstraintFailed, OwnerLost, StoreBusy, StoreFull
+from runtime.store import Batch, CommitUnknown, ConstraintFailed, TryAgain
 from runtime.turns import Turns
 
 if TYPE_CHECKING:
@@ -45,6 +51,7 @@ if TYPE_CHECKING:
 
 
 _STEPS_TO_THREAD = 3
+_GIVE_WAY_S = 0.00005
 
 
 class Supervisor:
@@ -98,13 +105,40 @@ class Supervisor:
         """An outcome from the shell. Kept until durable; only on the event loop's thread."""
         self.router.offer(Envelope(address, message, kept=True))
 
+    def bury(self, to: str, message: Any, reason: str) -> None:
+        """Records a dead letter; the first of them are told to operators too."""
+        self.router.bury(to, message, reason)
+        if self.router.dead_letters_total <= DEAD_LETTERS_KEPT_MAX:
+            self.log.warning("dead_letter", to=to, message=type(message).__name__, why=reason)
+
     async def flush(self) -> None:
-        """Takes no more turns, and returns once everything decided so far is durable."""
+        """Takes no more turns, and returns once everything decided so far is durable, and what was
+        told and not taken yet is a row for the next owner."""
         self._closing = True
+        self._store_told()
         self.wake()
         while (self.turns.open.dirty or self._in_flight is not None) and self.stopped is None:
             self._calm.clear()
             await self._calm.wait()
+            self._store_told()  # an epoch that was refused meanwhile has given some back
+
+    def _store_told(self) -> None:
+        """Plain messages from outside become messages under way. Outcomes of work, timers and
+        questions do not: the next owner finds the work unfinished, and the asker gone."""
+        for item in (*self.router.take_back(), *self.rollback.take_back()):
+            if isinstance(item, tuple):
+                envelope = Envelope(*item, kept=True)
+            elif item.kept and not (item.row or item.reply or item.timer or item.outbox):
+                envelope = item
+            else:
+                continue
+            kind = self.turns.kinds.get(envelope.to.partition(":")[0])
+            if kind is None or not kind.table or (item is envelope and kind.table != "actors"):
+                continue
+            if is_json(envelope.item):
+                self.turns.open.sent.append(envelope)
+            else:
+                self.bury(envelope.to, envelope.item, "the runtime closed, and it is no JSON")
 
     async def wait_idle(self) -> None:
         """Returns once nothing is ready, nothing is uncommitted, and nothing waits to be read."""
@@ -136,24 +170,33 @@ class Supervisor:
         """Takes turns until cancelled."""
         while not self._closing:
             self._fire_due()
-            if self._may_take():
-                self.turns.take()
             if self._is_due():
                 self._commit.set()
-                # The writer takes so many steps of the loop to reach its thread: turns taken in
-                # between would keep the disk waiting, those taken after cost nothing.
+                # The writer takes so many steps of the loop to reach its thread, and that thread
+                # has to get at the interpreter: turns taken in between would keep the disk waiting,
+                # those taken after cost nothing.
                 for _ in range(_STEPS_TO_THREAD):
                     await asyncio.sleep(0)
+                time.sleep(_GIVE_WAY_S)  # noqa: ASYNC251 (the loop gives way on purpose)
+            if self._may_take():
+                self.turns.take()
+                if self._is_due():
+                    continue
             if self.router.absent and not self._halted:
                 await self._read_absent()
             elif self._may_take():
                 await asyncio.sleep(0)
             elif self.rollback.pending and self._is_settled():
                 self.rollback.offer_again()
-            elif not self._rest():
+            elif self._rest():
+                await asyncio.sleep(0)  # time may move on for ever; others must come to their turn
+            else:
                 self._wake.clear()
                 self._arm()
                 await self._wake.wait()
+        await self._commit_the_rest()
+
+    async def _commit_the_rest(self) -> None:
         while True:
             if self.turns.open.dirty and self._in_flight is None:
                 self._commit.set()
@@ -165,12 +208,14 @@ class Supervisor:
     def _is_due(self) -> bool:
         """Whether the open epoch is to be committed: its chain is at the end, or it is large."""
         epoch = self.turns.open
-        return (
-            self._in_flight is None
-            and not self._halted
-            and (not self.router.ready or len(epoch.entries) >= EPOCH_ROWS_MAX // 4)
-            and epoch.dirty
-        )
+        if self._in_flight is not None or self._halted:
+            return False
+        if self.router.ready and len(epoch.entries) < EPOCH_ROWS_MAX // 4 and not self._full():
+            return False
+        if not epoch.dirty:
+            epoch.forget()
+            return False
+        return True
 
     def _may_take(self) -> bool:
         return self.router.has_ready and not self._halted and not self._full()
@@ -187,7 +232,8 @@ class Supervisor:
         return not self.busy() and self.clock.idle()
 
     def _full(self) -> bool:
-        return len(self.turns.open.entries) >= EPOCH_ROWS_MAX
+        epoch = self.turns.open
+        return len(epoch.entries) >= EPOCH_ROWS_MAX or epoch.inputs >= EPOCH_INPUTS_MAX
 
     def _fire_due(self) -> None:
         now = self.clock.now()
@@ -228,7 +274,7 @@ class Supervisor:
     def _forget_ended(self, cells: Iterable[Cell]) -> None:
         """An actor that ended leaves memory once it has nothing to do and all of it is durable."""
         for cell in cells:
-            if not cell.dirty and not cell.scheduled and cell.ended:
+            if not (cell.dirty or cell.scheduled or cell.suspended) and cell.ended:
                 self.router.cells.pop(cell.address, None)
 
     def _undeliverable(self, envelope: Envelope) -> None:
@@ -237,7 +283,9 @@ class Supervisor:
         envelope.taken = True
         if envelope.row:
             self.turns.open.rows_gone.append(envelope.row)
-        self.router.bury(envelope.to, envelope.item, "no such actor")
+        if envelope.outbox:
+            self.turns.open.outbox_gone.append(envelope.outbox)
+        self.bury(envelope.to, envelope.item, "no such actor")
         if envelope.reply is not None:
             envelope.reply.fail(UnknownActor(envelope.to))
 
@@ -249,6 +297,7 @@ class Supervisor:
         cell.version = stored.version
         cell.audit_seq = stored.audit_seq
         cell.metadata = stored.metadata
+        cell.suspended = suspension(stored.metadata)
         self.router.cells[cell.address] = cell
         for key, due in (stored.timers or {}).items():
             self.turns.timers.arm(cell, key, due, volatile=False)
@@ -257,6 +306,21 @@ class Supervisor:
         return cell
 
     # --- the writer ----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Drives and writes until cancelled. Raises what ended the runtime; then everybody who
+        waits for it has been told."""
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self.drive)
+                group.start_soon(self.write)
+        except Exception as error:
+            if self.stopped is None:
+                only = error
+                while isinstance(only, ExceptionGroup) and len(only.exceptions) == 1:
+                    only = only.exceptions[0]
+                raise self.stop(f"{type(only).__name__}: {only}") from only
+            raise
 
     async def write(self) -> None:
         """Commits epochs until cancelled: it takes whatever is there."""
@@ -280,53 +344,80 @@ class Supervisor:
             await self._undo(epoch, str(error))
             return
         self._crash_point("before_commit")
-        unknown = 0
+        try:
+            await self._write(epoch, batch)
+        except ConstraintFailed as error:
+            await self._undo(epoch, str(error))
+            return
+        if self.trouble is not None:
+            self.trouble = None
+            self.log.info("committed_again")
+        self._crash_point("after_commit")
+        self._settle(epoch, batch)
+
+    async def _write(self, epoch: Epoch, batch: Batch) -> None:
+        """Returns once the batch is durable. Raises ConstraintFailed, and what ends the runtime."""
+        unknown: CommitUnknown | None = None
         while True:
             try:
+                if unknown is not None and await self._was_written(epoch, batch):
+                    return
                 await self.store.commit(batch)
-                break
-            except (StoreFull, StoreBusy) as error:
-                # Nothing is acknowledged and nothing is lost: the same batch, until there is room.
+            except TryAgain as error:
+                # Nothing is acknowledged and nothing is lost: the same again, until there is room.
                 if self.trouble is None:
                     self.log.warning("not_committed", why=str(error))
                 self.trouble = str(error)
                 await anyio.sleep(DISK_RETRY_S)
-            except ConstraintFailed as error:
-                await self._undo(epoch, str(error))
-                return
-            except OwnerLost as error:
-                raise self.stop(str(error)) from error
             except CommitUnknown as error:
-                unknown += 1
-                if unknown > 1:
+                if unknown is not None:
                     raise self.stop(f"two commits in a row failed: {error}") from error
-                if await self._was_written(epoch):
-                    break
-        self.trouble = None
-        self._crash_point("after_commit")
-        self._settle(epoch, batch)
+                unknown = error
+                self.log.warning("commit_unknown", why=str(error))
+            else:
+                return
 
     async def _undo(self, epoch: Epoch, why: str) -> None:
         self._halted = True
         await self.rollback.undo(epoch, why)
         self._halted = False
 
-    async def _was_written(self, epoch: Epoch) -> bool:
+    async def _was_written(self, epoch: Epoch, batch: Batch) -> bool:
         self._halted = True
         head = await self.store.reopen()
+        written = await self._is_there(epoch, batch, head)
         self._halted = False
-        return head >= epoch.head
+        return written
+
+    async def _is_there(self, epoch: Epoch, batch: Batch, head: int) -> bool:
+        """Whether the last batch is in the store whose last audit row is `head`. One that left no
+        audit row is known by its other rows; one that only took rows away may be written twice."""
+        if epoch.entries:
+            return head >= epoch.head
+        if batch.changes:
+            change = batch.changes[0]
+            stored = await self.store.load(change.kind, change.value.id)
+            return stored is not None and stored.version >= change.version
+        if batch.messages_new:
+            number = batch.messages_new[0][0]
+            return any(row[0] == number for row in await self.store.messages())
+        if batch.outbox_new:
+            number = batch.outbox_new[0][0]
+            return any(effect[0] == number for effect in await self.store.outbox())
+        return False
 
     def _phase_of(self, run_id: str) -> str | None:
         run = self.router.cells.get(f"run:{run_id}")
         return run.value.spec.run.phase if run is not None else None
 
-    def stop(self, why: str) -> RuntimeStopped:
+    def stop(self, why: str, *, orderly: bool = False) -> RuntimeStopped:
         """Ends the runtime: no turn is taken and nothing is acknowledged from here on."""
         self._halted = True
         self.stopped = RuntimeStopped(why)
+        self.router.refuse(self.stopped)
         self._calm.set()
-        self.log.error("stopped", why=why)
+        if not orderly:
+            self.log.error("stopped", why=why)
         for fail in list(self.waiting):
             fail(self.stopped)
         self.on_stop()
@@ -336,6 +427,6 @@ class Supervisor:
         self.turns.durable = epoch.number
         for leave in epoch.after:
             leave()
-        self._crash_point("after_effects")
         self.committed(epoch, batch)
+        self._crash_point("after_effects")
         self._forget_ended(epoch.cells)

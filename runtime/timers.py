@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from runtime.cell import Cell
 
+_SWEEP_MIN = 1024
+
 
 class Timer:
     """One armed timer of one cell."""
@@ -40,21 +42,24 @@ class Timers:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
+        self._sweep_at = _SWEEP_MIN
 
-    def arm(self, cell: Cell, key: str, due: float, *, volatile: bool) -> None:
+    def arm(self, cell: Cell, key: str, due: float, *, volatile: bool) -> Timer:
+        """Replaces the one of the same key, if there is one."""
         timer = Timer(cell, key, due, volatile)
         if cell.timers is None:
             cell.timers = {}
         cell.timers[key] = timer
         heapq.heappush(self._heap, (due, next(self._order), timer))
-        if len(self._heap) > 1024 and next(self._order) % 1024 == 0:
+        if len(self._heap) > self._sweep_at:
             self._sweep()
+        return timer
 
     def _sweep(self) -> None:
-        live = [entry for entry in self._heap if entry[2].armed]
-        if len(live) * 2 < len(self._heap):
-            heapq.heapify(live)
-            self._heap = live
+        self._heap = [entry for entry in self._heap if entry[2].armed]
+        heapq.heapify(self._heap)
+        # Twice what is live: each sweep is paid for by as many arms.
+        self._sweep_at = max(_SWEEP_MIN, 2 * len(self._heap))
 
     def next_due(self) -> float | None:
         """The earliest instant at which an armed timer is due."""

@@ -13,18 +13,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from actors import effects as fx
 from actors.machine import Decision, Taken
 from actors.messages import Ended, Refused
-from runtime.cell import Cell
+from runtime.cell import SUSPENDED, Cell
 from runtime.epoch import Epoch
 from runtime.errors import AlreadyExists, TurnFailed, UnknownKind
 from runtime.inbox import Envelope, Reply
 from runtime.limits import (
     ACTOR_FAILURES_MAX,
     ACTOR_QUANTUM_TURNS,
+    CAUSE_CHARS_MAX,
     CHAIN_ACTORS,
     CHAIN_TURNS_MAX,
     EPOCH_ROWS_READY,
@@ -33,7 +35,8 @@ from runtime.limits import (
     SLICE_TURNS,
 )
 from runtime.router import Router
-from runtime.timers import Timers
+from runtime.seed import Lift
+from runtime.timers import Timer, Timers
 
 if TYPE_CHECKING:
     from runtime.kinds import Kind
@@ -72,6 +75,15 @@ class Turns:
             fx.Watch: self._watch,
             fx.Reply: self._reply,
             fx.Perform: self._perform_later,
+            Lift: self._lift,
+        }
+        self._checks: dict[type, Callable[[Any], None]] = {
+            fx.Send: _check_send,
+            fx.Spawn: self._check_spawn,
+            fx.SetTimer: _check_timer,
+            fx.CancelTimer: _check_key,
+            fx.Watch: _check_watch,
+            Lift: self._check_lift,
         }
         for kind in (
             fx.StartProcess,
@@ -150,9 +162,12 @@ class Turns:
                     if cell.epoch > self.durable:
                         self.open.consumed.append((cell.address, item))
                     continue
-                self._check(decision)
+                self._check(cell, decision)
             except Exception as error:  # noqa: BLE001 (a bug in one actor must not end the others)
+                self.open.consumed.append((cell.address, item))
                 self._fail(cell, item, error, now, None)
+                if cell.suspended is not None:
+                    break
                 continue
             self.open.consumed.append((cell.address, item))
             self._take_decision(cell, decision, now, None)
@@ -182,25 +197,49 @@ class Turns:
                 return
             assert cell.timers is not None
             del cell.timers[timer.key]
-            if not timer.volatile:
+            if timer.volatile:
+                epoch.volatile_gone.append(timer)
+            else:
                 self.touch(cell)
         try:
             decision = cell.decide(cell.value, envelope.item, now)
-            self._check(decision)
+            self._check(cell, decision)
         except Exception as error:  # noqa: BLE001 (a bug in one actor must not end the others)
             self._fail(cell, envelope.item, error, now, envelope.reply)
             return
         self._take_decision(cell, decision, now, envelope.reply)
 
-    def _check(self, decision: Decision[Any]) -> None:
+    def _check(self, cell: Cell, decision: Decision[Any]) -> None:
+        """Raises where applying the decision would break off half done. A type checker has seen
+        none of this: users' actors need not be checked by one."""
+        state = decision.state
+        if state is not cell.value and not (
+            isinstance(state, cell.kind.value_type) and state.id == cell.value.id
+        ):
+            raise TypeError(f"the next state is {_short(state)}, no value of {cell.address}")
+        for taken in decision.edges:
+            if type(taken) is not Taken:
+                raise TypeError(f"{_short(taken)} among the edges: want what Chart.take gives")
         for effect in decision.effects:
-            if type(effect) not in self._apply:
+            check = self._checks.get(type(effect))
+            if check is not None:
+                check(effect)
+            elif type(effect) not in self._apply:
                 raise TypeError(f"{type(effect).__name__} is not an effect; see actors/effects.py")
-            if type(effect) is fx.Spawn:
-                if effect.kind not in self.kinds:
-                    raise UnknownKind(effect.kind)
-                if (address := f"{effect.kind}:{effect.value.id}") in self.router.cells:
-                    raise AlreadyExists(address)
+
+    def _check_spawn(self, effect: fx.Spawn) -> None:
+        kind = self.kinds.get(effect.kind)
+        if kind is None:
+            raise UnknownKind(effect.kind)
+        if not isinstance(effect.value, kind.value_type) and effect.kind not in self.create:
+            raise TypeError(f"{_short(effect.value)} is no value of the kind {effect.kind!r}")
+        if (address := f"{effect.kind}:{effect.value.id}") in self.router.cells:
+            raise AlreadyExists(address)
+
+    def _check_lift(self, effect: Lift) -> None:
+        cell = self.router.cells.get(effect.ref)
+        if cell is None or cell.suspended is None:
+            raise ValueError(f"{effect.ref} is not suspended")
 
     def _take_decision(
         self, cell: Cell, decision: Decision[Any], now: float, reply: Reply | None
@@ -216,7 +255,7 @@ class Turns:
                     entries.append((cell, taken, now))
         apply = self._apply
         effects = decision.effects
-        if reply is not None and (len(effects) > 1 or cell.dirty):
+        if reply is not None and (len(effects) > 1 or cell.epoch > self.durable):
             reply.promises = True
         for effect in effects:
             apply[type(effect)](cell, effect, now, reply)
@@ -226,14 +265,32 @@ class Turns:
     def _fail(
         self, cell: Cell, message: Any, error: Exception, now: float, reply: Reply | None
     ) -> None:
-        cause = f"{type(error).__name__}: {error}"
+        cause = _cause(error)
         self.router.bury(cell.address, message, cause)
         cell.failures += 1
-        self.note(cell, "dead_letter", "error", f"{type(message).__name__}: {cause}", now)
+        if type(cell.decide) is not partial:
+            cell.decide = partial(self._decide_watched, cell, cell.decide)
+        why = f"{type(message).__name__}: {cause}"
+        self.note(cell, fx.Note("dead_letter", "error", why), now)
         if reply is not None:
             self.open.after.append(partial(reply.fail, TurnFailed(cell.address, cause)))
-        if cell.failures >= ACTOR_FAILURES_MAX:
+        if cell.failures >= ACTOR_FAILURES_MAX and cell.kind.table:
             self.suspend(cell, f"{cell.failures} messages in a row failed: {cause}", now)
+
+    def _decide_watched(
+        self,
+        cell: Cell,
+        decide: Callable[[Any, Any, float], Any],
+        value: Any,
+        item: Any,
+        now: float,
+    ) -> Any:
+        """Of an actor that has failed before: a turn that changes nothing ends the row of failures
+        too, which the quick way past `_take_decision` would not see."""
+        decision = decide(value, item, now)
+        if decision.state is value and not decision.effects and not decision.edges:
+            cell.failures = 0
+        return decision
 
     # --- what turns do to the open epoch ---------------------------------------------------------
 
@@ -244,19 +301,25 @@ class Turns:
             cell.epoch = self.open.number
             self.open.cells.append(cell)
 
-    def note(self, cell: Cell, event: str, severity: str, reason: str | None, now: float) -> None:
+    def note(self, cell: Cell, effect: fx.Note, now: float) -> None:
         """An audit row that is no transition, on behalf of the kernel."""
-        if not cell.kind.table:
-            return
-        state = cell.state
-        taken = Taken(state, state, event, severity, reason, None, None, event)
-        self.touch(cell)
-        self.open.entries.append((cell, taken, now))
+        if cell.kind.table:
+            self._note(cell, effect, now, None)
 
     def suspend(self, cell: Cell, reason: str, now: float) -> None:
         """The actor takes no more turns; what waits for it goes on waiting, visibly."""
         cell.suspended = reason
-        self.note(cell, "actor_suspended", "critical", reason, now)
+        self.note(cell, fx.Note(SUSPENDED, "critical", reason, {SUSPENDED: reason}), now)
+
+    def _lift(self, _cell: Cell, effect: Lift, now: float, _reply: Reply | None) -> None:
+        cell = self.router.cells[effect.ref]
+        cell.suspended = None
+        cell.failures = 0
+        self.note(
+            cell, fx.Note("actor_released", "warning", effect.reason, None, effect.operator), now
+        )
+        if cell.inbox or cell.control:
+            self.router.schedule(cell)
 
     def spawn(self, kind_name: str, value: Any, now: float, reason: str | None = None) -> Cell:
         """Creates an actor whose address is free in memory; one that is only in the store makes the
@@ -295,16 +358,27 @@ class Turns:
         self.router.post(envelope)
 
     def _set_timer(self, cell: Cell, effect: fx.SetTimer, _now: float, _r: Reply | None) -> None:
-        self.timers.arm(cell, effect.key, effect.due, volatile=effect.volatile)
-        if not effect.volatile:
+        before = cell.timers.get(effect.key) if cell.timers else None
+        timer = self.timers.arm(cell, effect.key, effect.due, volatile=effect.volatile)
+        if before is not None:
+            self._removed(cell, before)
+        if effect.volatile:
+            self.open.volatile_new.append(timer)
+        else:
+            self.touch(cell)
+
+    def _removed(self, cell: Cell, timer: Timer) -> None:
+        if timer.volatile:
+            self.open.volatile_gone.append(timer)
+        else:
             self.touch(cell)
 
     def _cancel_timer(
         self, cell: Cell, effect: fx.CancelTimer, _n: float, _r: Reply | None
     ) -> None:
         timer = cell.timers.pop(effect.key, None) if cell.timers else None
-        if timer is not None and not timer.volatile:
-            self.touch(cell)
+        if timer is not None:
+            self._removed(cell, timer)
 
     def _note(self, cell: Cell, effect: fx.Note, now: float, _reply: Reply | None) -> None:
         state = cell.state
@@ -338,6 +412,8 @@ class Turns:
 
     def _end(self, cell: Cell) -> None:
         if cell.timers:
+            for timer in cell.timers.values():
+                self._removed(cell, timer)
             cell.timers.clear()
         self.tell_watchers(cell)
 
@@ -367,3 +443,37 @@ class Turns:
         self.open.after.append(
             partial(self.perform_user, row, cell.address, effect.name, effect.key, effect.payload)
         )
+
+
+def _check_send(effect: fx.Send) -> None:
+    if not isinstance(effect.to, str):
+        raise TypeError(f"Send to {_short(effect.to)}: want an address, 'kind:id'")
+
+
+def _check_timer(effect: fx.SetTimer) -> None:
+    if not isinstance(effect.key, str) or not isfinite(effect.due):
+        raise TypeError(f"a timer {_short(effect.key)} due at {effect.due!r}: want an instant")
+
+
+def _check_key(effect: fx.CancelTimer) -> None:
+    if not isinstance(effect.key, str):
+        raise TypeError(f"a timer {_short(effect.key)}: want its key, a str")
+
+
+def _check_watch(effect: fx.Watch) -> None:
+    if not isinstance(effect.target, str):
+        raise TypeError(f"Watch {_short(effect.target)}: want an address, 'kind:id'")
+
+
+def _short(value: Any) -> str:
+    return f"{value!r:.80}"
+
+
+def _cause(error: Exception) -> str:
+    """Its type and text, such that it can be stored, whatever a user's exception has to say."""
+    try:
+        text = str(error)
+    except Exception as second:  # noqa: BLE001 (a user's __str__)
+        text = f"and its text raises {type(second).__name__}"
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return f"{type(error).__name__}: {text[:CAUSE_CHARS_MAX]}"

@@ -33,6 +33,8 @@ COLUMNS = (
 SELECT = f"SELECT {', '.join(f'a.{c}' for c in COLUMNS)} FROM state_transitions a"
 
 encode = msgspec.json.Encoder().encode
+# What that raises for a value that is no JSON: of another type, not text, too large, too deep.
+NOT_JSON = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
 
 class Head(NamedTuple):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from runtime.store.audit import Canonical, Event, Head, context, encode, timestamp
+from runtime.store.audit import NOT_JSON, Canonical, Event, Head, context, encode, timestamp
 from runtime.store.errors import ConstraintFailed
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Book:
             row = encode(Canonical(
                 id, before, kind, event_id, event_type, source, metadata, operator, reason,
                 run_id, seq, severity, target, now, trigger))
-        except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+        except NOT_JSON as error:
             why = f"the event {trigger} does not encode to JSON: {error}"
             raise ConstraintFailed(why, table="state_transitions", entity_id=id) from error
         hash_ = sha256(self._hash + row).hexdigest()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runtime.store import sql
-from runtime.store.audit import COLUMNS
+from runtime.store.audit import COLUMNS, NOT_JSON
 from runtime.store.errors import ConstraintFailed, OwnerLost
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def lay_out(batch: Batch) -> Rows:
                 rows.setdefault(_new_statement(kind), []).extend(kind.new_row(change))
             else:
                 rows.setdefault(_changed_statement(kind), []).extend(kind.changed_row(change))
-        except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+        except NOT_JSON as error:
             raise _not_json(change, error) from error
     for statement, new in ((_MESSAGES, batch.messages_new), (_WATCHES, batch.watches_new)):
         if new:
@@ -112,7 +112,7 @@ def culprit(db: sqlite3.Connection, batch: Batch) -> tuple[str, str]:
 def _is_written(db: sqlite3.Connection, statement: sql.Statement, row: list[Any]) -> bool:
     try:
         return bool(sql.write(db, statement, row)) or statement is _WATCHES
-    except (sqlite3.IntegrityError, ValueError, OverflowError):
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError, ValueError, OverflowError):
         return False
 
 
@@ -157,6 +157,6 @@ def _outgoing(row: tuple[int, str, str, str, Any]) -> tuple[int, str, str, str, 
     number, actor, name, key, payload = row
     try:
         return number, actor, name, key, _encode(payload).decode()
-    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+    except NOT_JSON as error:
         text = f"the payload of {name} does not encode to JSON: {error}"
         raise ConstraintFailed(text, table="outbox", entity_id=actor) from error

@@ -6,6 +6,7 @@ one call.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,7 @@ class Thread:
         self._path = path
         self._busy_s = busy_s
         self._db: aiosqlite.Connection | None = None
+        self._back: asyncio.Event | None = None  # while it is opened anew
 
     async def open(self) -> None:
         """Raises what `run` raises."""
@@ -69,13 +71,26 @@ class Thread:
     async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Raises what the job raises, and what SQLite raises as StoreBusy, StoreFull, Damaged or
         StateDirUnusable."""
-        assert self._db is not None
+        while self._back is not None:
+            await self._back.wait()
+        if self._db is None:
+            raise StateDirUnusable(self._path, "it is closed", "open the state directory again")
         result: list[T] = []
         try:
             await self._db.executemany(_JOB, lambda db: result.append(job(db)))
         except sqlite3.Error as error:
             raise self._or_unusable(error) from error
         return result[0]
+
+    async def reopen(self) -> None:
+        """Closes it and opens it anew; whoever comes meanwhile waits. Raises what `run` raises."""
+        back = self._back = asyncio.Event()
+        try:
+            await self.close()
+            await self.open()
+        finally:
+            self._back = None
+            back.set()
 
     async def close(self) -> None:
         """Idempotent."""
@@ -90,6 +105,9 @@ class Thread:
             return error
         if isinstance(error, OverflowError | ValueError):
             # What SQLite cannot bind: an integer beyond 64 bits, a lone surrogate.
+            return ConstraintFailed(str(error))
+        if isinstance(error, sqlite3.ProgrammingError) and "binding parameter" in str(error):
+            # An object where a column wants text or a number.
             return ConstraintFailed(str(error))
         if not isinstance(error, sqlite3.Error) or not hasattr(error, "sqlite_errorcode"):
             return None

@@ -111,9 +111,18 @@ def messages(db: sqlite3.Connection) -> list[tuple[int, str, str, bool]]:
     return [(number, target, body, bool(control)) for number, target, body, control in rows]
 
 
-def outbox(db: sqlite3.Connection) -> list[tuple[int, str, str, str, Any]]:
+def outbox(db: sqlite3.Connection, path: Path) -> list[tuple[int, str, str, str, Any]]:
     rows = db.execute("SELECT id, actor, name, key, payload FROM outbox ORDER BY id")
-    return [(*row[:4], msgspec.json.decode(row[4])) for row in rows]
+    return [(*row[:4], _payload(row, path)) for row in rows]
+
+
+def _payload(row: tuple[Any, ...], path: Path) -> Any:
+    try:
+        return msgspec.json.decode(row[4])
+    except msgspec.MsgspecError as error:
+        raise Damaged(
+            path, f"the effect {row[0]} of {row[1]} cannot be read back: {error}"
+        ) from error
 
 
 def watches(db: sqlite3.Connection) -> dict[str, list[str]]:

@@ -232,8 +232,7 @@ class Store:
         return await self._to_end(self._reopen())
 
     async def _reopen(self) -> int:
-        await self._thread.close()
-        await self._thread.open()
+        await self._thread.reopen()
         self.head = await self._thread.run(
             lambda db: opening.take_back(db, self.layout, self.durability, self.owner_epoch)
         )
@@ -334,7 +333,7 @@ class Store:
 
     async def outbox(self) -> list[tuple[int, str, str, str, Any]]:
         """Effects whose outcome is not on record, in order: (id, actor, name, key, payload)."""
-        return await self._thread.run(loading.outbox)
+        return await self._thread.run(partial(loading.outbox, path=self.layout.db))
 
     async def watches(self) -> dict[str, list[str]]:
         """Who is to be told of whose end: target to watchers."""

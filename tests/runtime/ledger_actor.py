@@ -110,8 +110,15 @@ class Remark(Message, frozen=True):
     text: str
 
 
+class Play(Message, frozen=True):
+    """Decides what the test says: a function of the account. It is no JSON."""
+
+    decide: Any
+
+
 Inbox = (
     Add
+    | Play
     | Begin
     | Finish
     | Close
@@ -158,6 +165,9 @@ def decide(account: Account, message: Inbox, now: float) -> Decision[Account]:
             return Decision(account, (), (Reply((account.sum, account.seen)),))
         case Begin() | Finish() | Close():
             return _move(account, *_MOVES[type(message)])
+        case Play(play):
+            played: Decision[Account] = play(account)
+            return played
         case Raise():
             raise RuntimeError("on purpose")
         case Forge():
@@ -169,7 +179,7 @@ def decide(account: Account, message: Inbox, now: float) -> Decision[Account]:
         case Remark(text):
             return Decision(account, (), (Note("remark", "info", text),))
         case TimerFired() | Ended() | Performed():
-            return _see(account, _told(message))
+            return see(account, _told(message))
         case Wake() | Calm() | Look() | Do() | Bear():
             return Decision(account, (), (_effect(message),))
 
@@ -198,7 +208,7 @@ def _told(message: TimerFired | Ended | Performed) -> str:
             return f"performed {key} {result} {error}"
 
 
-def _see(account: Account, what: str) -> Decision[Account]:
+def see(account: Account, what: str) -> Decision[Account]:
     return Decision(msgspec.structs.replace(account, seen=(*account.seen, what)))
 
 
