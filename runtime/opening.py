@@ -178,12 +178,12 @@ async def _take_over(
 ) -> RecoveryReport:
     cells, unknown = await recovery.read_back(sup)
     notes = (*sup.store.opened.notes, *recovery.without_kind(unknown))
-    undead: frozenset[str] = frozenset()
-    if work is not None:
-        notes = (*notes, *await work.reap(recovery.processes(cells)))
-        undead = work.undead
+    # Also an owner that starts nothing reaps first: what it announces as dead has to be.
+    reaper = work or Work(sup.store.layout.dir, sup.store.layout.output)
+    notes = (*notes, *await reaper.reap(recovery.processes(cells)))
     found = recovery.found(cells, unknown)
-    counted = await recovery.announce(sup, cells, users if work is not None else None, undead)
+    performers = users if work is not None else None
+    counted = await recovery.announce(sup, cells, performers, reaper.undead)
     report = recovery.report(found, began, *counted, notes)
     if report.lines or notes:
         sup.log.info("recovered", totals=report.totals, notes=notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -13,6 +14,14 @@ from runtime.crash import POINTS
 from tests.e2e.crashing import alive, check, kill, run_ids, start, write_plan
 
 SEED = 20261122
+
+
+def wait_for(folder: Path, process: subprocess.Popen[bytes], *, starts: int) -> None:
+    """Until so many commands have begun; the supervisor must live that long."""
+    evidence = folder / "evidence"
+    while not evidence.exists() or evidence.read_text().count("start") < starts:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.02)
 
 
 def end(folder: Path) -> None:
@@ -67,15 +76,24 @@ def test_a_crash_during_the_recovery_from_a_crash_is_recovered_from(tmp_path: Pa
     check(tmp_path, 20)
 
 
+def test_a_command_without_an_owner_ends_what_the_last_one_left(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path, 10, 30.0, 2)
+    process = start(tmp_path, "run", str(plan))
+    wait_for(tmp_path, process, starts=2)
+    frozen = alive(tmp_path)
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)  # so that nothing of it can see the supervisor's end
+    kill(process, group=True)
+    assert alive(tmp_path)
+    paused = start(tmp_path, "pause", run_ids(tmp_path)[0])
+    assert paused.wait(timeout=60) == 0, (tmp_path / "said").read_text()
+    assert alive(tmp_path) == []
+
+
 def test_nothing_lives_on_when_the_supervisor_is_killed_alone(tmp_path: Path) -> None:
     plan = write_plan(tmp_path, 10, 30.0, 2)
     process = start(tmp_path, "run", str(plan))
-    evidence = tmp_path / "evidence"
-    for _ in range(2000):
-        if evidence.exists() and evidence.read_text().count("start") >= 2:
-            break
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=0.02)
+    wait_for(tmp_path, process, starts=2)
     kill(process, group=False)
     for _ in range(2000):
         if not alive(tmp_path):
