@@ -1,296 +1,365 @@
-"""The dispatcher: which queued task gets which idle slot, and which gate may run.
+"""The dispatcher: matches queued tasks with idle slots, and gates with places to run.
 
-A guard before the worker slots and before the bounded places for gate commands. It holds an index
-in memory and nothing else: what is parked here stands in the store as QUEUED tasks and PENDING
-gates, and a new dispatcher learns it from what they, the slots and held runs announce.
+It is an index in memory over what its clients announce, and is never stored: a task knows that it
+is QUEUED, a slot that it is IDLE. So nothing is lost with it, and nothing is assigned twice:
+a slot that can no longer take a task tells the task, which queues again; a task that no longer
+wants a slot gives it back.
 
 Invariants:
-1. A task is assigned at most once for each time that it queues, under a lease never given before.
-2. An idle slot and a task that may take it never both wait: each message ends with none left.
-3. Among the tasks that a slot may take, the highest run priority goes first, then the highest
-   priority, then who has queued longest.
-4. A key of a run has one holder, and a slot is free only while its worker says so: no count leaks.
-5. A message costs O(log n) in what is queued: what is held or lacks its key stands aside.
-
-Deliberately absent: time. What waits too long is the task's own timer.
+1. A task is offered to one slot at a time, a slot one task at a time, and each offer has a lease
+   that was never used before.
+2. Among the tasks that a slot could take, the run's priority goes first, then the task's, then
+   who has waited longest.
+3. While a slot is idle, no task that it could take is waiting.
+4. A message costs O(log n) for each class of slots. What may not start now (its run is held, its
+   key is taken) is set aside when it is met, and comes back once.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from heapq import heappop, heappush
+import heapq
+from typing import TypeAlias
 
-from actors import messages as m
 from actors.effects import Address, Effect, Send
+from actors.messages import (
+    Assign,
+    Dequeue,
+    Enqueue,
+    GateAdmitted,
+    GateDone,
+    GateQueue,
+    HoldRun,
+    KeyFree,
+    KeyTaken,
+    SlotFree,
+    SlotGone,
+)
 
-# Tasks alike share a queue: (run whose own slots alone they may take, or None; what they require;
-# the kind of slot that they insist on, or None; the workstream that an affinity names, or None).
-_Want = tuple[str | None, tuple[str, ...], str | None, str | None]
-# Slots alike share a line: (run, kind, capabilities, affinity).
-_Sort = tuple[str | None, str, tuple[str, ...], tuple[str, ...]]
-_Rank = tuple[int, int, float, int]
+Inbox: TypeAlias = (
+    Enqueue | Dequeue | SlotFree | SlotGone | KeyTaken | KeyFree | HoldRun | GateQueue | GateDone
+)
+Order: TypeAlias = tuple[int, int, float, int]
+Scope: TypeAlias = tuple[str, str | None]  # a run, or a workstream of it
+Key: TypeAlias = tuple[str, str]  # of one run
+
+
+class _Waiting:
+    """One request. `gone` once it was granted or withdrawn: heaps drop it when they meet it."""
+
+    __slots__ = ("gone", "order", "request")
+
+    def __init__(self, request: Enqueue, arrival: int) -> None:
+        self.request = request
+        self.order: Order = (-request.run_priority, -request.priority, request.since, arrival)
+        self.gone = False
+
+    def __lt__(self, other: _Waiting) -> bool:
+        return self.order < other.order
+
+    @property
+    def key(self) -> Key | None:
+        key = self.request.concurrency_key
+        return None if key is None else (self.request.run_id, key)
+
+
+class _Slots:
+    """All slots that are alike, and the tasks that they could take."""
+
+    __slots__ = ("affinity", "capabilities", "idle", "kind", "known", "pool", "run_id", "waiting")
+
+    def __init__(self, like: SlotFree) -> None:
+        self.run_id = like.run_id
+        self.pool = like.pool
+        self.kind = like.kind
+        self.capabilities = frozenset(like.capabilities)
+        self.affinity = frozenset(like.affinity)
+        self.idle: dict[Address, None] = {}
+        self.known: set[Address] = set()
+        self.waiting: list[_Waiting] = []
+
+    @property
+    def pickiness(self) -> tuple[bool, int, str]:
+        """Slots that can do least, or only for some, go first: the others stay free for more."""
+        return (not self.affinity, len(self.capabilities), self.pool)
+
+    def fits(self, request: Enqueue) -> bool:
+        return (
+            self.run_id == (request.run_id if request.own_slots else None)
+            and not (request.inline_only and self.kind != "inline")
+            and not (request.process_only and self.kind != "process")
+            and self.capabilities.issuperset(request.requires)
+            and (not self.affinity or request.workstream in self.affinity)
+        )
 
 
 class Dispatch:
-    """An index in memory over what its clients announce; built anew by every owner."""
+    """Made anew by every owner; `decide` changes it in place."""
 
     def __init__(self, epoch: int, gate_places: int, counter: int = 0) -> None:
+        """`epoch` is the owner's: leases of different owners never meet. One that is made anew
+        within an owner's life goes on with the `counter` of the last."""
         self.epoch = epoch
         self.gate_places = gate_places
-        self.counter = counter  # of leases; a dispatcher that replaces another goes on from its
-        self._order = 0
-        self._queued: dict[Address, tuple[_Rank, m.Enqueue]] = {}
-        self._lines: dict[_Want, list[tuple[_Rank, Address]]] = {}
-        self._affine: set[str] = set()  # workstreams that some slot's affinity names
-        self._aside: dict[tuple[str, str], list[tuple[_Rank, Address]]] = {}  # by held run, or key
-        self._held: set[tuple[str, str | None]] = set()
-        self._keys: dict[tuple[str, str], Address] = {}
-        self._holding: dict[Address, tuple[str, str]] = {}  # the same the other way round
-        self._idle: dict[_Sort, deque[Address]] = {}
-        self._slots: dict[Address, _Sort] = {}  # every slot ever announced and not gone
-        self._free: set[Address] = set()
-        self._gates_running: set[Address] = set()
-        self._gates_waiting: dict[Address, str] = {}
+        self.counter = counter
+        self._arrivals = 0
+        self._requests: dict[Address, _Waiting] = {}
+        self._classes: list[_Slots] = []
+        self._class_of: dict[Address, _Slots] = {}
+        self._held: set[Scope] = set()
+        self._aside_held: dict[Scope, list[tuple[_Waiting, _Slots]]] = {}
+        self._taken: dict[Key, Address] = {}
+        self._holding: dict[Address, Key] = {}
+        self._aside_key: dict[Key, dict[_Slots, list[_Waiting]]] = {}
+        self._gates = _Places(gate_places, self._held)
 
-    def decide(self, message: m.Message, now: float) -> tuple[Effect, ...]:
-        """One turn; the index changes in place."""
+    def decide(self, message: Inbox, _now: float) -> tuple[Effect, ...]:
+        """One turn."""
         match message:
-            case m.Enqueue():
-                return self._enqueue(message)
-            case m.SlotFree():
-                return self._slot_free(message)
-            case m.Dequeue(task):
-                return self._dequeue(task)
-            case m.SlotGone(worker):
-                self._free.discard(worker)
-                self._slots.pop(worker, None)
+            case Enqueue():
+                return tuple(self._enqueue(message))
+            case SlotFree():
+                return tuple(self._slot_free(message))
+            case Dequeue():
+                return tuple(self._dequeue(message.task))
+            case SlotGone():
+                self._slot_gone(message.worker)
                 return ()
-            case m.KeyTaken(task, run_id, key):
-                self._take_key(task, run_id, key)
+            case KeyTaken():
+                self._take_key(message.task, (message.run_id, message.key))
                 return ()
-            case m.KeyFree(run_id, key):
-                return self._key_free(run_id, key)
-            case m.HoldRun():
-                return self._hold(message)
-            case m.GateQueue(gate, run_id, running):
-                if running:
-                    self._gates_running.add(gate)
-                else:
-                    self._gates_waiting[gate] = run_id
-                return self._admit_gates()
-            case m.GateDone(gate):
-                self._gates_running.discard(gate)
-                self._gates_waiting.pop(gate, None)
-                return self._admit_gates()
-            case _:  # its vocabulary is closed, but the union of all messages is not its inbox
-                raise TypeError(f"{type(message).__name__} is no message to the dispatcher")
+            case KeyFree():
+                return tuple(self._free_key((message.run_id, message.key)))
+            case HoldRun():
+                return tuple(self._hold(message))
+            case GateQueue():
+                return tuple(self._gates.queue(message))
+            case GateDone():
+                return tuple(self._gates.done(message.gate))
 
     def explain(self, task: Address) -> str:
         """Why the queued `task` (an address) has no slot yet, in one line."""
-        if task not in self._queued:
+        waiting = self._requests.get(task)
+        if waiting is None:
             return "it is not queued"
-        wanted = self._queued[task][1]
-        if self._is_held(wanted):
+        request = waiting.request
+        if self._scope_held(request) is not None:
             return "its run or workstream is paused"
-        holder = self._holder(wanted)
-        if holder is not None:
-            key = wanted.concurrency_key
-            return f"the concurrency key {key!r} is held by {holder.partition(':')[2]}"
-        fitting = [worker for worker, sort in self._slots.items() if _fits(sort, wanted)]
+        if waiting.key in self._taken:
+            holder = self._taken[waiting.key].partition(":")[2]
+            return f"the concurrency key {request.concurrency_key!r} is held by {holder}"
+        fitting = sum(len(slots.known) for slots in self._classes if slots.fits(request))
         if fitting:
-            return f"all {len(fitting)} slots that it may take are busy"
-        needs = ", ".join(wanted.requires) or "its kind and workstream"
+            return f"all {fitting} slots that it may take are busy"
+        needs = ", ".join(request.requires) or "its kind and workstream"
         return f"no slot in existence offers {needs}"
 
-    # --- tasks ------------------------------------------------------------------------------------
+    # --- tasks ---------------------------------------------------------------------------------
 
-    def _enqueue(self, wanted: m.Enqueue) -> tuple[Effect, ...]:
-        task = wanted.task
-        freed = self._release_of(task)
-        self._order += 1
-        rank = (-wanted.run_priority, -wanted.priority, wanted.since, self._order)
-        self._queued[task] = (rank, wanted)
-        aside = self._reason_to_stand_aside(wanted)
-        if aside is not None:
-            heappush(self._aside.setdefault(aside, []), (rank, task))
-            return freed
-        # Whoever could take an idle slot before has taken it: this task comes first for one.
-        for sort, line in self._idle.items():
-            if line and _fits(sort, wanted) and (worker := self._next_idle(line)) is not None:
-                return (*freed, self._assign(worker, task))
-        self._stand_in_line(rank, wanted)
-        return freed
+    def _enqueue(self, request: Enqueue) -> list[Effect]:
+        effects = self._dequeue(request.task)
+        self._arrivals += 1
+        waiting = _Waiting(request, self._arrivals)
+        self._requests[request.task] = waiting
+        fitting = [slots for slots in self._classes if slots.fits(request)]
+        for slots in fitting:
+            heapq.heappush(slots.waiting, waiting)
+        for slots in fitting:
+            if slots.idle:
+                self._match(slots, effects)
+        return effects
 
-    def _stand_in_line(self, rank: _Rank, wanted: m.Enqueue) -> None:
-        for want in self._wants(wanted):
-            heappush(self._lines.setdefault(want, []), (rank, wanted.task))
+    def _dequeue(self, task: Address) -> list[Effect]:
+        waiting = self._requests.pop(task, None)
+        if waiting is not None:
+            waiting.gone = True
+            effects: list[Effect] = []
+            if waiting.key is not None and waiting.key not in self._taken:
+                # It may be the one that came forward for the key: the next one takes its turn.
+                self._come_forward(waiting.key, effects)
+            return effects
+        # It was granted a slot that it does not take after all: its key is free again.
+        key = self._holding.get(task)
+        return self._free_key(key) if key is not None else []
 
-    def _wants(self, wanted: m.Enqueue) -> tuple[_Want, ...]:
-        scope = wanted.run_id if wanted.own_slots else None
-        kind = "process" if wanted.process_only else "inline" if wanted.inline_only else None
-        general: _Want = (scope, wanted.requires, kind, None)
-        if wanted.workstream in self._affine:
-            return (general, (scope, wanted.requires, kind, wanted.workstream))
-        return (general,)
+    def _match(self, slots: _Slots, effects: list[Effect]) -> None:
+        """Grants idle slots of one class to the best that wait for it."""
+        while slots.idle:
+            waiting = self._next(slots)
+            if waiting is None:
+                return
+            worker = next(iter(slots.idle))
+            del slots.idle[worker]
+            request = waiting.request
+            waiting.gone = True
+            del self._requests[request.task]
+            if waiting.key is not None:
+                self._take_key(request.task, waiting.key)
+            self.counter += 1
+            effects.append(Send(worker, Assign(request.task, f"{self.epoch}.{self.counter}")))
 
-    def _dequeue(self, task: Address) -> tuple[Effect, ...]:
-        queued = self._queued.pop(task, None)  # its entries in lines are skipped when they surface
-        if queued is not None and queued[1].concurrency_key and self._holder(queued[1]) is None:
-            # It may have been the one that a freed key let go first: the next one takes its turn.
-            return self._key_free(queued[1].run_id, queued[1].concurrency_key)
-        return self._release_of(task)
-
-    def _assign(self, worker: Address, task: Address) -> Effect:
-        wanted = self._queued.pop(task)[1]
-        if wanted.concurrency_key is not None:
-            self._take_key(task, wanted.run_id, wanted.concurrency_key)
-        self._free.discard(worker)
-        self.counter += 1
-        return Send(worker, m.Assign(task, f"{self.epoch}.{self.counter}"))
-
-    # --- slots ------------------------------------------------------------------------------------
-
-    def _slot_free(self, slot: m.SlotFree) -> tuple[Effect, ...]:
-        sort: _Sort = (slot.run_id, slot.kind, slot.capabilities, slot.affinity)
-        for workstream in slot.affinity:
-            self._learn_affinity(workstream)
-        self._slots[slot.worker] = sort
-        self._free.add(slot.worker)
-        task = self._best_for(sort)
-        if task is not None:
-            return (self._assign(slot.worker, task),)
-        line = self._idle.setdefault(sort, deque())
-        if slot.worker not in line:
-            line.append(slot.worker)
-        return ()
-
-    def _learn_affinity(self, workstream: str) -> None:
-        if workstream in self._affine:
-            return
-        self._affine.add(workstream)
-        for rank, wanted in list(self._queued.values()):
-            if wanted.workstream == workstream and self._reason_to_stand_aside(wanted) is None:
-                heappush(self._lines.setdefault(self._wants(wanted)[1], []), (rank, wanted.task))
-
-    def _next_idle(self, line: deque[Address]) -> Address | None:
-        while line:
-            worker = line.popleft()
-            if worker in self._free:
-                return worker
+    def _next(self, slots: _Slots) -> _Waiting | None:
+        heap = slots.waiting
+        while heap:
+            waiting, key = heap[0], heap[0].key
+            scope = None if waiting.gone else self._scope_held(waiting.request)
+            taken = key is not None and key in self._taken
+            if not (waiting.gone or scope or taken):
+                return waiting
+            heapq.heappop(heap)
+            if scope is not None:
+                self._aside_held.setdefault(scope, []).append((waiting, slots))
+            elif not waiting.gone and key is not None:
+                aside = self._aside_key.setdefault(key, {})
+                heapq.heappush(aside.setdefault(slots, []), waiting)
+            if key is not None and not taken:
+                self._step_up(key, slots)
         return None
 
-    def _best_for(self, sort: _Sort) -> Address | None:
-        best: tuple[_Rank, Address] | None = None
-        for want, line in self._lines.items():
-            if line and _offers(sort, want):
-                head = self._head(line)
-                if head is not None and (best is None or head < best):
-                    best = head
-        return best[1] if best is not None else None
+    # --- slots ---------------------------------------------------------------------------------
 
-    def _head(self, line: list[tuple[_Rank, Address]]) -> tuple[_Rank, Address] | None:
-        """The first of the line that may go now; whoever may not is taken out of it."""
-        while line:
-            rank, task = line[0]
-            queued = self._queued.get(task)
-            if queued is not None and queued[0] == rank:
-                aside = self._reason_to_stand_aside(queued[1])
-                if aside is None:
-                    return line[0]
-                heappush(self._aside.setdefault(aside, []), (rank, task))
-            heappop(line)
-        return None
-
-    # --- holds and keys ---------------------------------------------------------------------------
-
-    def _is_held(self, wanted: m.Enqueue) -> bool:
-        held = self._held
-        return bool(held) and (
-            (wanted.run_id, None) in held or (wanted.run_id, wanted.workstream) in held
-        )
-
-    def _holder(self, wanted: m.Enqueue) -> Address | None:
-        if wanted.concurrency_key is None:
-            return None
-        return self._keys.get((wanted.run_id, wanted.concurrency_key))
-
-    def _reason_to_stand_aside(self, wanted: m.Enqueue) -> tuple[str, str] | None:
-        if self._is_held(wanted):
-            return ("held", wanted.run_id)
-        if self._holder(wanted) is not None:
-            return (wanted.run_id, f"key {wanted.concurrency_key}")
-        return None
-
-    def _hold(self, hold: m.HoldRun) -> tuple[Effect, ...]:
-        name = (hold.run_id, hold.workstream)
-        if hold.held:
-            self._held.add(name)
-            return ()
-        self._held.discard(name)
+    def _slot_free(self, message: SlotFree) -> list[Effect]:
+        slots = self._class_of.get(message.worker) or self._class_like(message)
+        self._class_of[message.worker] = slots
+        slots.known.add(message.worker)
+        slots.idle[message.worker] = None
         effects: list[Effect] = []
-        waiting = self._aside.pop(("held", hold.run_id), [])
-        for _, task in sorted(set(waiting)):
-            effects += self._step_back(task)
-        return (*effects, *self._admit_gates())
+        self._match(slots, effects)
+        return effects
 
-    def _take_key(self, task: Address, run_id: str, key: str) -> None:
-        self._keys[run_id, key] = task
-        self._holding[task] = (run_id, key)
+    def _class_like(self, message: SlotFree) -> _Slots:
+        new = _Slots(message)
+        for slots in self._classes:
+            if (
+                slots.run_id == new.run_id
+                and slots.pool == new.pool
+                and slots.kind == new.kind
+                and slots.capabilities == new.capabilities
+                and slots.affinity == new.affinity
+            ):
+                return slots
+        # The first of its class: the only time that all who wait are looked at.
+        new.waiting = [w for w in self._requests.values() if new.fits(w.request)]
+        heapq.heapify(new.waiting)
+        self._classes.append(new)
+        self._classes.sort(key=lambda slots: slots.pickiness)
+        return new
 
-    def _key_free(self, run_id: str, key: str) -> tuple[Effect, ...]:
-        holder = self._keys.pop((run_id, key), None)
+    def _slot_gone(self, worker: Address) -> None:
+        slots = self._class_of.pop(worker, None)
+        if slots is None:
+            return
+        slots.known.discard(worker)
+        slots.idle.pop(worker, None)
+        while slots.waiting and slots.waiting[0].gone:
+            heapq.heappop(slots.waiting)
+        if not slots.known and not slots.waiting:
+            self._classes.remove(slots)
+
+    # --- keys and holds ------------------------------------------------------------------------
+
+    def _take_key(self, task: Address, key: Key) -> None:
+        if key not in self._taken:
+            self._taken[key] = task
+            self._holding[task] = key
+
+    def _free_key(self, key: Key) -> list[Effect]:
+        effects: list[Effect] = []
+        holder = self._taken.pop(key, None)
         if holder is not None:
             self._holding.pop(holder, None)
-        waiting = self._aside.get((run_id, f"key {key}"), [])
-        while waiting:
-            _, task = heappop(waiting)
-            if task in self._queued:
-                return self._step_back(task)
-        return ()
+        self._come_forward(key, effects)
+        return effects
 
-    def _release_of(self, task: Address) -> tuple[Effect, ...]:
-        """A task that queues or leaves holds no key any more, if an assignment had given it one."""
-        held = self._holding.get(task)
-        return self._key_free(*held) if held is not None else ()
+    def _come_forward(self, key: Key, effects: list[Effect]) -> None:
+        """The key is free: the best that waits for it comes forward, in each class of slots."""
+        for slots in list(self._aside_key.get(key, ())):
+            self._step_up(key, slots)
+            self._match(slots, effects)
 
-    def _step_back(self, task: Address) -> tuple[Effect, ...]:
-        """A task that stood aside takes its place again."""
-        queued = self._queued.pop(task, None)
-        return self._enqueue(queued[1]) if queued is not None else ()
-
-    # --- gates ------------------------------------------------------------------------------------
-
-    def _admit_gates(self) -> tuple[Effect, ...]:
-        effects: list[Effect] = []
-        for gate, run_id in list(self._gates_waiting.items()):
-            if len(self._gates_running) >= self.gate_places:
+    def _step_up(self, key: Key, slots: _Slots) -> None:
+        aside = self._aside_key.get(key)
+        heap = aside.get(slots) if aside else None
+        while heap:
+            waiting = heapq.heappop(heap)
+            if not waiting.gone:
+                heapq.heappush(slots.waiting, waiting)
                 break
-            if (run_id, None) not in self._held:
-                del self._gates_waiting[gate]
-                self._gates_running.add(gate)
-                effects.append(Send(gate, m.GateAdmitted()))
-        return tuple(effects)
+        if aside is not None and not heap:
+            aside.pop(slots, None)
+            if not aside:
+                del self._aside_key[key]
+
+    def _scope_held(self, request: Enqueue) -> Scope | None:
+        if not self._held:
+            return None
+        run, workstream = (request.run_id, None), (request.run_id, request.workstream)
+        return run if run in self._held else workstream if workstream in self._held else None
+
+    def _hold(self, message: HoldRun) -> list[Effect]:
+        scope = (message.run_id, message.workstream)
+        effects: list[Effect] = []
+        if message.held:
+            self._held.add(scope)
+            return effects
+        self._held.discard(scope)
+        touched: dict[_Slots, None] = {}
+        for waiting, slots in self._aside_held.pop(scope, ()):
+            if not waiting.gone:
+                heapq.heappush(slots.waiting, waiting)
+                touched[slots] = None
+        for slots in touched:
+            self._match(slots, effects)
+        effects += self._gates.released()
+        return effects
 
 
-def _fits(sort: _Sort, wanted: m.Enqueue) -> bool:
-    """Whether a slot of this sort may take the task."""
-    run_id, kind, capabilities, affinity = sort
-    return (
-        (run_id == wanted.run_id or (run_id is None and not wanted.own_slots))
-        and not (wanted.process_only and kind != "process")
-        and not (wanted.inline_only and kind != "inline")
-        and all(need in capabilities for need in wanted.requires)
-        and (not affinity or wanted.workstream in affinity)
-    )
+class _Places:
+    """The bounded places for gate commands, first come, first served."""
 
+    def __init__(self, places: int, held: set[Scope]) -> None:
+        self._free = places
+        self._held = held
+        self._running: set[Address] = set()
+        self._waiting: dict[Address, str] = {}  # the run of each, in order of arrival
+        self._aside: dict[Address, str] = {}  # of runs that are held
 
-def _offers(sort: _Sort, want: _Want) -> bool:
-    """Whether a slot of this sort may take whoever stands in this line."""
-    run_id, kind, capabilities, affinity = sort
-    scope, requires, insists, workstream = want
-    return (
-        scope == run_id
-        and (insists is None or insists == kind)
-        and all(need in capabilities for need in requires)
-        and (workstream in affinity if affinity else workstream is None)
-    )
+    def queue(self, message: GateQueue) -> list[Effect]:
+        gate = message.gate
+        if message.running:
+            self._waiting.pop(gate, None)
+            self._aside.pop(gate, None)
+            if gate not in self._running:
+                self._running.add(gate)
+                self._free -= 1
+            return []
+        if gate not in self._running and gate not in self._aside:
+            self._waiting.setdefault(gate, message.run_id)
+        return self._admit()
+
+    def done(self, gate: Address) -> list[Effect]:
+        self._waiting.pop(gate, None)
+        self._aside.pop(gate, None)
+        if gate in self._running:
+            self._running.discard(gate)
+            self._free += 1
+        return self._admit()
+
+    def released(self) -> list[Effect]:
+        """A hold is over: what was set aside is looked at again, before what came later."""
+        if self._aside:
+            self._waiting = self._aside | self._waiting
+            self._aside = {}
+        return self._admit()
+
+    def _admit(self) -> list[Effect]:
+        effects: list[Effect] = []
+        while self._free > 0 and self._waiting:
+            gate = next(iter(self._waiting))
+            run_id = self._waiting.pop(gate)
+            if (run_id, None) in self._held:
+                self._aside[gate] = run_id
+                continue
+            self._running.add(gate)
+            self._free -= 1
+            effects.append(Send(gate, GateAdmitted()))
+        return effects
