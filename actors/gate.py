@@ -269,7 +269,7 @@ def _ended(turn: _Turn, message: Live) -> None:
         case m.Cancel() if successor:
             turn.effects.append(Send(successor, message, control=True, hand_on=True))
         case m.Cancel():
-            turn.effects.append(Reply(m.Refused(f"{gate.id} has {gate.state} already")))
+            turn.effects.append(Reply(m.Refused(f"{gate.id} is {gate.state} already")))
         case m.GateNeeded() | m.GateVerdict() if successor:
             turn.send(successor, message)
         case m.GateVerdict():

@@ -370,7 +370,7 @@ def _hold(turn: _Turn) -> None:
 def _hand(turn: _Turn, message: Hand) -> None:
     run = turn.value
     if run.completed_at is not None:
-        turn.reply(m.Refused(f"{run.id} has {run.state} already"))
+        turn.reply(m.Refused(f"{run.id} is {run.state} already"))
         return
     match message:
         case m.Pause():

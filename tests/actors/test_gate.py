@@ -314,7 +314,7 @@ def test_a_gate_that_is_cancelled_through_a_failure_says_so() -> None:
 
 
 def test_an_ended_gate_refuses_a_cancel() -> None:
-    assert "has passed already" in answer(step(machine, PASSED, CANCEL)).reason
+    assert "is passed already" in answer(step(machine, PASSED, CANCEL)).reason
 
 
 # --- run again -----------------------------------------------------------------------------------
