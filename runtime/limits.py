@@ -91,6 +91,10 @@ SLICE_S: Final = 0.01
 # Turns between two looks at the clock: their events carry one instant, well below a millisecond.
 LOOK_TURNS: Final = 64
 
+# Actors in memory above which tasks and users' actors that merely wait stay in the store, until
+# a message comes: about 150 MB. A run of a hundred thousand tasks pays nothing.
+CELLS_MAX: Final = 120_000
+
 # Actors from the backlog that begin one chain of messages: enough that a commit is worth its sync,
 # few enough that the next chain is taken while it syncs.
 CHAIN_ACTORS: Final = 64

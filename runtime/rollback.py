@@ -51,6 +51,7 @@ class Rollback:
             cell = router.cells.get(target)
             if cell is not None and cell.ended:
                 turns.tell_watchers(cell)  # what told them was discarded
+        await self._sup.wake_all()
         self._sup.rebuild_index()
         self._again.extendleft(reversed([item for item in items if self._is_valid(item)]))
         consumed = len(failed.consumed)

@@ -32,6 +32,7 @@ from runtime.epoch import Epoch
 from runtime.errors import RuntimeStopped, UnknownActor
 from runtime.inbox import Envelope
 from runtime.limits import (
+    CELLS_MAX,
     DEAD_LETTERS_KEPT_MAX,
     DISK_RETRY_S,
     EPOCH_INPUTS_MAX,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 
 _STEPS_TO_THREAD = 3
+_TABLES_OF_MANY = frozenset({"tasks", "actors"})
 _GIVE_WAY_S = 0.00005
 
 
@@ -85,6 +87,7 @@ class Supervisor:
         self._in_flight: Epoch | None = None
         self._halted = False
         self._closing = False
+        self._asleep = False  # some that have not ended are in the store only
         self._revived: set[str] = set()  # read back from the store for a late message
         self.rollback = Rollback(self)
         self._calm = asyncio.Event()
@@ -227,7 +230,7 @@ class Supervisor:
         if self._revived:
             found = [self.router.cells.get(address) for address in self._revived]
             self._revived.clear()
-            self._forget_ended(cell for cell in found if cell is not None)
+            self._forget(cell for cell in found if cell is not None)
         self._calm.set()
         return not self.busy() and self.clock.idle()
 
@@ -271,11 +274,28 @@ class Supervisor:
             for envelope in envelopes:
                 self._undeliverable(envelope)
 
-    def _forget_ended(self, cells: Iterable[Cell]) -> None:
-        """An actor that ended leaves memory once it has nothing to do and all of it is durable."""
+    def _forget(self, cells: Iterable[Cell]) -> None:
+        """An actor leaves memory once it has nothing to do and all of it is durable: when it has
+        ended, or, of the kinds that come in millions, when there are too many. A message brings it
+        back."""
+        crowded = len(self.router.cells) > CELLS_MAX
         for cell in cells:
-            if not (cell.dirty or cell.scheduled or cell.suspended) and cell.ended:
+            if cell.dirty or cell.scheduled or cell.suspended:
+                continue
+            if cell.ended:
                 self.router.cells.pop(cell.address, None)
+            elif crowded and not cell.timers and cell.kind.table in _TABLES_OF_MANY:
+                self.router.cells.pop(cell.address, None)
+                self._asleep = True
+
+    async def wake_all(self) -> None:
+        """Every unfinished actor is in memory again: for whoever has to speak to each of them."""
+        if self._asleep:
+            async for page in self.store.unfinished():
+                for stored in page:
+                    if stored.address not in self.router.cells:
+                        self.adopt(stored)
+            self._asleep = False
 
     def _undeliverable(self, envelope: Envelope) -> None:
         if envelope.taken:
@@ -429,4 +449,4 @@ class Supervisor:
             leave()
         self.committed(epoch, batch)
         self._crash_point("after_effects")
-        self._forget_ended(epoch.cells)
+        self._forget(epoch.cells)
