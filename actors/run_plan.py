@@ -147,8 +147,9 @@ def first_gates(plan: Plan, run_id: str) -> tuple[list[GateSeed], list[Address]]
     needed = _closure(plan, before)
     used = set(needed) | set(_closure(plan, judging))
     unneeded = [name for name in plan.gates if name not in used]
-    made = _closure(plan, [*needed, *unneeded])
-    seeds = _gate_seeds(plan, run_id, made, before, dict.fromkeys(made, 1), None)
+    seeds = _gate_seeds(plan, run_id, needed, before, dict.fromkeys(needed, 1), None)
+    # They are cancelled as they stand: what they depend on need not be there.
+    seeds += [GateSeed(run_id=run_id, name=name, n=1, gate=plan.gates[name]) for name in unneeded]
     return seeds, [gate_address(run_id, name, 1) for name in unneeded]
 
 

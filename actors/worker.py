@@ -225,6 +225,8 @@ def _release(turn: _Turn, trigger: str) -> None:
 def _settle(turn: _Turn) -> None:
     """IDLE: offers the slot, unless something else was asked for while it could not be done."""
     worker = turn.value
+    if worker.state is not State.IDLE:
+        return
     if worker.draining:
         _end(turn, "drained")
         return
@@ -273,10 +275,10 @@ def _ready(turn: _Turn, message: m.UetReady) -> None:
     _expect_beat(turn)
     if turn.value.state is State.INITIALIZING:
         turn.move(State.IDLE, "registered", started_at=turn.now)
-    if turn.value.state is State.IDLE:
-        _settle(turn)
-    elif turn.value.state is State.FAILED:
+    if turn.value.state is State.FAILED:
         _recover(turn)
+    else:
+        _settle(turn)
     # BUSY, UNRESPONSIVE, PAUSED: offered once the lease is given back, or at the resume.
     return None
 
@@ -381,17 +383,14 @@ def _missed(turn: _Turn) -> None:
 
 def _recovered(turn: _Turn, message: m.Recovered | m.Announce) -> None:
     worker = turn.value
-    if worker.state is State.IDLE and worker.ready:
-        _offer(turn)
-    if isinstance(message, m.Announce) or worker.state is State.SHUTDOWN:
-        return
+    if isinstance(message, m.Announce):
+        return _settle(turn)
     if worker.ready:
-        _expect_beat(turn)
-    if worker.state is State.UNRESPONSIVE:
-        _give_window(turn)
+        turn.change(ready=False)  # with the last owner its process ended, and is going to say so
     # Without a process because the last owner stopped in good order; a FAILED one has its timer.
     if worker.uet_id is None and worker.incarnation and worker.state is not State.FAILED:
         _spawn(turn)
+    return None
 
 
 # --- the operator's hand, and the run's end -----------------------------------------------------

@@ -99,7 +99,6 @@ def test_a_gate_knows_its_tasks_and_the_gates_that_depend_on_it() -> None:
         "task:r/a/x",
         "task:r/a/y",
         "test_gate:r/gate:unit~1",
-        "test_gate:r/gate:spare~1",
     }
     assert made["unit"].sources == ("test_gate:r/gate:lint~1",)
 

@@ -329,12 +329,17 @@ def test_a_failed_slot_waits_for_its_timer_also_under_a_new_owner() -> None:
 
 def test_an_idle_slot_is_offered_again_to_a_new_dispatcher() -> None:
     assert sent(step(machine, IDLE, m.Announce()), DISPATCH) == [FREE]
-    assert sent(step(machine, IDLE, m.Recovered(2)), DISPATCH) == [FREE]
-    assert sent(step(machine, BUSY, m.Announce()), DISPATCH) == []
+    for value in (BUSY, PAUSED, FAILED, OVER, STARTING):
+        assert step(machine, value, m.Announce()).effects == ()
 
 
-def test_the_clocks_of_doubt_start_anew_under_a_new_owner() -> None:
-    assert timers(step(machine, DOUBTED, m.Recovered(2))) == {"heartbeat": 30.0, "recovery": 70.0}
+def test_a_slot_is_not_offered_under_a_new_owner_before_its_new_process_is_up() -> None:
+    recovered = step(machine, IDLE, m.Recovered(2))
+    assert recovered.effects == ()
+    refused = step(machine, recovered.state, ASSIGN)
+    assert sent(refused, TASK) == [m.AssignmentRefused("1.1")]
+    spawned = step(machine, recovered.state, OWNER)
+    assert sent(step(machine, spawned.state, m.UetReady(NEXT)), DISPATCH) == [FREE]
 
 
 def test_words_of_an_incarnation_that_was_given_up_change_nothing() -> None:
