@@ -416,15 +416,12 @@ def _resume(turn: TaskTurn, message: m.Resume) -> None:
         return _accept(turn, "is not paused")
     moves.hold_clocks(turn, paused=False)
     _note(turn, "task_resumed", message)
-    match turn.value.state:
-        case State.PENDING:
-            moves.start(turn)
-        case State.QUEUED:
-            moves.enqueue(turn)
-        case State.VALIDATING:
-            moves.accept_work(turn)
-        case _:
-            pass
+    if turn.value.state is State.PENDING:
+        moves.start(turn)
+    elif turn.value.state is State.QUEUED:
+        moves.enqueue(turn)
+    else:
+        moves.accept_work(turn)
     return _accept(turn, "resumed")
 
 

@@ -136,6 +136,17 @@ def test_a_blocked_gate_tells_when_it_is_blocked_for_a_worse_cause() -> None:
     assert told(step(machine, stalled, other)) == ("blocked", Standing.FAILED, Standing.STALLED)
 
 
+def test_a_blocked_gate_that_gets_needed_starts_once_it_is_freed() -> None:
+    blocked = after(machine, WAITING_FOR_LINT, LINT_FAILED, NEEDED)
+    freed = step(machine, blocked, verdict("passed", Standing.DONE, was=Standing.FAILED))
+    assert sent(freed, DISPATCH) == [m.GateQueue(ME, "r")]
+
+
+def test_a_blocked_gate_has_nothing_to_tell_a_new_owner() -> None:
+    for word in (m.Recovered(2), m.Announce(), PASS, m.TimerFired("retry")):
+        assert step(machine, BLOCKED, word).state is BLOCKED
+
+
 def test_a_gate_that_gets_blocked_while_it_waits_for_a_place_gives_it_up() -> None:
     queued = after(machine, WAITING_FOR_LINT, NEEDED, LINT_PASSED)
     decision = step(machine, queued, verdict("failed", Standing.FAILED, was=Standing.DONE))

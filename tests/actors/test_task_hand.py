@@ -105,6 +105,11 @@ def test_a_second_cancel_finds_the_first() -> None:
     assert sent(decision, UET) == []
 
 
+def test_a_task_that_is_being_cancelled_when_its_workstream_ends_cannot_be_retried() -> None:
+    value = running(CANCEL, CLOSING, finished(reason="cancelled"))
+    assert "retry the run" in answer(step(machine, value, RETRY)).reason
+
+
 def test_a_total_timeout_does_not_undo_a_cancel() -> None:
     value = running(CANCEL, m.TimerFired("total"))
     assert after(machine, value, finished(reason="cancelled")).state is State.CANCELLED

@@ -10,6 +10,7 @@ from actors import messages as m
 from actors import spec
 from actors import uet_worker as machine
 from actors.effects import Offer, Release, StartProcess, StopProcess, Withdraw
+from actors.machine import Decision
 from actors.uet_worker import State, UetWorker
 from tests.actors.steps import after, effects, sent, step, triggers
 
@@ -218,6 +219,33 @@ def test_work_of_a_draining_process_can_still_be_launched_and_withdrawn() -> Non
     assert decision.effects == (Release(ME, "1.1"),)
     decision = step(machine, DRAINING, m.EndWork("1.1", "timeout"))
     assert effects(decision, Withdraw)
+
+
+@pytest.mark.parametrize("value", [NEW, IDLE, BUSY, DRAINING], ids=lambda v: str(v.state))
+def test_words_that_come_too_late_or_twice_change_nothing(value: UetWorker) -> None:
+    old = (m.WorkEnded("0.9", m.Outcome()), m.Launched("0.9", 1, 1, 1), m.EndWork("0.9", "x"))
+    for late in (*old, m.Recovered(2), m.Announce()):
+        decision = step(machine, value, late)
+        assert decision.state is value
+        assert decision.effects == ()
+
+
+@pytest.mark.parametrize("value", [IDLE, BUSY, DRAINING], ids=lambda v: str(v.state))
+def test_a_process_is_started_once(value: UetWorker) -> None:
+    for again in (m.Begin(), STARTED):
+        assert step(machine, value, again) == Decision(value)
+
+
+def test_a_busy_process_takes_on_no_second_lease() -> None:
+    decision = step(machine, BUSY, m.Execute("1.2", "task:r/w/u", 1))
+    assert decision.state is BUSY
+    (refused,) = sent(decision, "task:r/w/u")
+    assert (refused.lease, refused.outcome.reason) == ("1.2", "lost")
+
+
+def test_a_draining_process_can_still_be_killed() -> None:
+    assert step(machine, DRAINING, m.StopUet(kill=True)).effects == (StopProcess(ME, True, 7.0),)
+    assert step(machine, DRAINING, m.StopUet()).effects == ()
 
 
 def test_a_lease_is_answered_exactly_once() -> None:

@@ -405,6 +405,12 @@ def test_what_runs_is_cancelled_not_skipped(value: Workstream) -> None:
     assert "cancelled, not skipped" in answer(step(machine, value, m.Skip())).reason
 
 
+def test_what_is_ending_is_neither_skipped_nor_told_to_end() -> None:
+    ending = after(machine, BLOCKED, CANCEL)
+    assert "ending already, as cancelled" in answer(step(machine, ending, m.Skip())).reason
+    assert step(machine, ending, m.EndBlocked()).effects == ()
+
+
 def test_a_skipped_workstream_does_not_start_meanwhile() -> None:
     skipping = after(machine, READY, m.Skip("not today"))
     assert step(machine, skipping, QUEUED).edges == ()
