@@ -95,6 +95,9 @@ LOOK_TURNS: Final = 64
 # a message comes: about 150 MB. A run of a hundred thousand tasks pays nothing.
 CELLS_MAX: Final = 120_000
 
+# Actors read back from the store in one go: a page of a few megabytes.
+READ_BACK_MAX: Final = 1_024
+
 # Actors from the backlog that begin one chain of messages: enough that a commit is worth its sync,
 # few enough that the next chain is taken while it syncs.
 CHAIN_ACTORS: Final = 64
