@@ -133,7 +133,7 @@ def restore(state_dir: Path, source: Path) -> Path | None:
             part.rename(layout.db)
             sync_directory(layout.dir)
             with closing(connect(layout.db)) as db, closing(Journal(layout.jsonl)) as journal:
-                journal.repair(db, "0:0", 0)
+                journal.repair(db, "0:0", 0, layout.archive)
     except OSError as error:
         raise unusable(layout.dir, error) from error
     finally:

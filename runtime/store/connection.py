@@ -7,8 +7,10 @@ one call.
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,6 +59,10 @@ class Thread:
 
     async def open(self) -> None:
         """Raises what `run` raises."""
+        if not self._path.exists():
+            # SQLite would let everybody read it, and gives its WAL the rights that it has.
+            with suppress(OSError):  # SQLite fails likewise, and says so
+                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
         try:
             self._db = await aiosqlite.connect(
                 self._path,

@@ -3,24 +3,29 @@
 Invariants:
 1. A line is appended only after the commit of its row; the file is never ahead of the database.
 2. It is complete again whenever an owner has opened the store: what a crash or a full disk left
-   out is rendered from the rows, and a torn or false tail is cut off first.
+   out is rendered from the rows, and a torn or false tail is cut off first. A tail that says more
+   than the database goes to archive/: of a database that was lost, it is all that is left.
 3. Up to `synced` it is known to be true and on the disk, so that only what follows is compared.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from runtime.store.audit import SELECT, line_of
+from runtime.store.layout import sync_directory
 
 # After so many lines the file is synced, so that the next owner has few to compare.
 _SYNC_LINES = 20_000
 _PAGE = 1000
+_BLOCK = 1 << 20
 # No event is longer: what is longer without a line end is not ours.
 _LINE_MAX = 1 << 26
 
@@ -31,10 +36,12 @@ _ROWS = (
 
 
 class Repaired(NamedTuple):
-    """What opening had to do: lines rendered from the database, bytes cut off before."""
+    """What opening had to do: lines rendered from the database, bytes cut off before, and where
+    those were put if they said more than the database."""
 
     completed: int
     dropped: int
+    kept: Path | None
 
 
 class Journal:
@@ -51,7 +58,7 @@ class Journal:
         self.synced = "0:0"
         """bytes:seq, as `meta` keeps it."""
 
-    def repair(self, db: sqlite3.Connection, synced: str, start: int) -> Repaired:
+    def repair(self, db: sqlite3.Connection, synced: str, start: int, archive: Path) -> Repaired:
         """Makes the file agree with the rows. `synced` is what `meta` says, `start` the seq before
         the first row. Raises OSError."""
         size = os.fstat(self._fd).st_size
@@ -68,12 +75,34 @@ class Journal:
                 self._size += len(expected) + 1
                 self._seq = expected_seq
         dropped = size - self._size
+        kept = None
         if dropped:
+            kept = self._keep_ahead(db, archive)
             os.ftruncate(self._fd, self._size)
         before = self._seq
         self.catch_up(db)
         self.sync()
-        return Repaired(self._seq - before, dropped)
+        return Repaired(self._seq - before, dropped, kept)
+
+    def _keep_ahead(self, db: sqlite3.Connection, archive: Path) -> Path | None:
+        """Copies the tail that is about to be cut off where it has more lines than rows are left
+        to render. Raises OSError."""
+        (left,) = db.execute(
+            "SELECT count(*) FROM state_transitions WHERE seq > ?", (self._seq,)
+        ).fetchone()
+        with self._path.open("rb") as lines:
+            lines.seek(self._size)
+            if sum(block.count(b"\n") for block in iter(lambda: lines.read(_BLOCK), b"")) <= left:
+                return None
+            lines.seek(self._size)
+            kept = archive / f"transitions-{time.time_ns()}.jsonl"
+            private = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(private, "wb") as copy:
+                shutil.copyfileobj(lines, copy)
+                copy.flush()
+                os.fsync(copy.fileno())
+        sync_directory(archive)
+        return kept
 
     def append(self, db: sqlite3.Connection, lines: list[bytes], head: int) -> None:
         """Appends the lines of the rows up to `head`, after whatever is still missing before them.

@@ -30,6 +30,7 @@ class Opened(msgspec.Struct, frozen=True):
     backup: Path | None  # made before them
     lines_completed: int  # appended to transitions.jsonl from the database
     lines_dropped_bytes: int  # a torn or false tail that was cut off it
+    lines_kept: Path | None  # that tail, if it said more than the database
     notes: tuple[str, ...]  # the same in sentences, for people
 
 
@@ -112,7 +113,7 @@ def _journal(
         journal = Journal(layout.jsonl)
         try:
             anchor = int(meta["anchor"].partition(":")[0])
-            return journal, journal.repair(db, meta["jsonl"], anchor)
+            return journal, journal.repair(db, meta["jsonl"], anchor, layout.archive)
         except BaseException:
             journal.close()
             raise
@@ -143,7 +144,10 @@ def _notes(
         )
     if migrated:
         notes.append(f"the database was migrated: {', '.join(migrated)}")
-    if repaired.dropped:
+    if repaired.kept is not None:
+        kept = repaired.kept.relative_to(layout.dir)
+        notes.append(f"{layout.jsonl.name}: what the database does not know of was moved to {kept}")
+    elif repaired.dropped:
         notes.append(
             f"{layout.jsonl.name}: a torn or false tail of {repaired.dropped} bytes was cut off"
         )

@@ -79,6 +79,30 @@ async def test_a_file_that_was_taken_away_is_made_anew(tmp_path: Path) -> None:
     assert lines(tmp_path) == whole
 
 
+async def test_the_record_of_a_database_that_was_lost_goes_to_the_archive(tmp_path: Path) -> None:
+    await three_tasks(tmp_path)
+    whole = lines(tmp_path)
+    (tmp_path / "banksman.db").unlink()
+    async with await open_store(tmp_path) as store:
+        kept = store.opened.lines_kept
+        assert kept is not None
+        assert store.opened.notes == (
+            "transitions.jsonl: what the database does not know of was moved to"
+            f" archive/{kept.name}",
+        )
+    assert kept.read_bytes().splitlines(keepends=True) == whole
+    assert lines(tmp_path) == []
+
+
+async def test_a_false_tail_that_is_rendered_anew_is_not_kept(tmp_path: Path) -> None:
+    await three_tasks(tmp_path)
+    damage(tmp_path, lambda found: [*found[:5], found[6], found[5]])
+    crashed(tmp_path)
+    async with await open_store(tmp_path) as store:
+        assert store.opened.lines_kept is None
+    assert not list((tmp_path / "archive").iterdir())
+
+
 async def test_only_what_was_not_known_to_be_synced_is_compared(tmp_path: Path) -> None:
     await three_tasks(tmp_path)
     damage(tmp_path, lambda found: [found[0].replace(b"created", b"CREATED"), *found[1:]])
