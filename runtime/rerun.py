@@ -45,17 +45,20 @@ def _place(stream: str, dependency: str) -> tuple[str, str]:
 
 
 def completed_of(db_path: Path, run_id: str) -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
-    """The (workstream, task) that completed, at whichever try; the workstreams that are done."""
+    """The (workstream, task) that completed, at whichever try; the workstreams that are done.
+
+    One that completed although a task of it was cancelled, or failed uncritically, is not done.
+    """
     db: sqlite3.Connection = connect(db_path)
     try:
-        tasks = db.execute(
-            "SELECT id FROM tasks WHERE run_id = ? AND state = 'completed'", (run_id,)
-        )
-        done = frozenset(_names(row[0]) for row in tasks)
+        found = db.execute("SELECT id, state = 'completed' FROM tasks WHERE run_id = ?", (run_id,))
+        tasks = [(_names(task_id), completed) for task_id, completed in found]
+        done = frozenset(names for names, completed in tasks if completed)
+        left = {names[0] for names, _ in tasks if names not in done}
         streams = db.execute(
             "SELECT id FROM workstreams WHERE run_id = ? AND state = 'completed'", (run_id,)
         )
-        return done, frozenset(row[0].rpartition("/")[2] for row in streams)
+        return done, frozenset(row[0].rpartition("/")[2] for row in streams) - left
     finally:
         db.close()
 
