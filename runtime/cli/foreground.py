@@ -32,6 +32,8 @@ from runtime.view.board import Board, load
 _DRAW_S = 0.1
 _ASK_S = 0.5  # how often it is asked whether only a person can go on
 _LAST_EVENTS_S = 5.0
+# `timeout`, and what runs us for somebody, hand on a signal that we got ourselves: it is one.
+_BURST_S = 0.05
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +63,6 @@ class _Stopping:
     def __init__(self) -> None:
         self.asked = anyio.Event()
         self.kill: Callable[[], None] = lambda: None
-        self.signals = 0
 
 
 async def carry(order: Order, screen: Screen) -> Outcome:
@@ -88,13 +89,16 @@ async def _listen(
         ends.append(signal.SIGHUP)
     with anyio.open_signal_receiver(*ends) as signals:
         task_status.started()
+        await anext(signals)
+        with anyio.move_on_after(_BURST_S):
+            async for _ in signals:
+                pass
+        stopping.asked.set()
+        await anext(signals)
+        screen.say("killing what runs ...")
+        stopping.kill()
         async for _ in signals:
-            stopping.signals += 1
-            if stopping.signals == 1:
-                stopping.asked.set()
-            elif stopping.signals == 2:
-                screen.say("killing what runs ...")
-                stopping.kill()
+            pass
 
 
 class _Carrying:
@@ -108,6 +112,7 @@ class _Carrying:
         self.states: dict[str, str] = {}
         self._last_seq = 0  # once set: the event with which the scene is complete
         self._complete = anyio.Event()
+        self._trouble: str | None = None  # what keeps the record from being written, as last told
 
     async def own(self) -> Outcome:
         """Opens the directory, serves it, carries the runs."""
@@ -201,7 +206,9 @@ class _Carrying:
             stuck = set(rt.waits_for_person())
             unfinished = [run_id for run_id, state in self.states.items() if not state]
             found = [run_id for run_id in unfinished if run_id in stuck]
-            if found:
+            if self._told_trouble(rt):
+                self.scene.notice = self._trouble
+            elif found:
                 say = f"only a person can move {some(found)}: `banksman why {found[0]}`"
                 self.scene.notice = say
             else:
@@ -209,6 +216,14 @@ class _Carrying:
             if found and found == unfinished and not self.order.waits:
                 waiting.extend(found)
                 scope.cancel()
+
+    def _told_trouble(self, rt: Engine) -> bool:
+        """Whether the record cannot be written, so that nothing moves. Says so when it changes."""
+        trouble = rt.statistics()["trouble"]
+        if trouble != self._trouble:
+            self.screen.say(f"nothing moves: {trouble}" if trouble else "the work goes on")
+        self._trouble = trouble
+        return trouble is not None
 
     async def _drain(self, rt: Engine) -> Outcome:
         at_work = [name.partition("/")[2] for name in self.scene.at_work()]

@@ -13,6 +13,17 @@ from tests.e2e.commands import BANKSMAN, banksman
 # nohup, and the `&` of a script, have what they start ignore signals.
 _DEAF_RUN = ["sh", "-c", "trap '' HUP INT QUIT; exec \"$0\" run p.toml", BANKSMAN]
 
+# `a` ends when what has opened the pipe for writing closes it.
+_READS = """
+[run]
+name = "reads"
+[workstreams.w.tasks.a]
+command = ["cat", "pipe"]
+[workstreams.w.tasks.b]
+command = ["true"]
+depends_on = ["a"]
+"""
+
 
 def _plan(folder: Path, text: str, name: str = "p") -> Path:
     path = folder / f"{name}.toml"
@@ -36,21 +47,71 @@ def test_a_command_inherits_no_signal_that_the_shell_had_banksman_ignore(tmp_pat
 
 def test_under_nohup_the_end_of_the_terminal_ends_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    _plan(
-        tmp_path,
-        """
-        [run]
-        name = "hup"
-        [workstreams.w.tasks.a]
-        command = ["cat", "pipe"]
-        [workstreams.w.tasks.b]
-        command = ["true"]
-        depends_on = ["a"]
-        """,
-    )
+    _plan(tmp_path, _READS)
     run = subprocess.Popen(
         _DEAF_RUN, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     with (tmp_path / "pipe").open("w"):  # returns once the command reads
         run.send_signal(signal.SIGHUP)
     assert run.wait(20) == 0
+
+
+def test_what_it_writes_is_private_also_where_the_folder_is_not(tmp_path: Path) -> None:
+    _plan(
+        tmp_path,
+        """
+        [run]
+        name = "private"
+        [workstreams.w.tasks.a]
+        command = ["echo", "one word"]
+        """,
+    )
+    state = tmp_path / "state"
+    state.mkdir(mode=0o755)
+    assert banksman("run", "p.toml", "--state-dir", str(state), cwd=tmp_path).code == 0
+    seen = [path for path in state.rglob("*") if path.name != ".gitignore"]
+    assert {path for path in seen if path.stat().st_mode & 0o077} == set()
+
+
+def test_a_signal_that_timeout_hands_on_twice_drains_and_kills_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    _plan(tmp_path, _READS)
+    with subprocess.Popen(
+        [BANKSMAN, "run", "p.toml"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        with (tmp_path / "pipe").open("w"):
+            run.send_signal(signal.SIGTERM)
+            run.send_signal(signal.SIGHUP)
+            assert any("draining" in line for line in run.stdout)
+        assert "killing" not in run.stdout.read()
+        assert run.wait(20) == 130
+    assert [task["state"] for task in banksman("tasks", "--json", cwd=tmp_path).json] == [
+        "completed",
+        "queued",
+    ]
+
+
+def test_retry_of_a_run_does_what_was_cancelled_in_a_workstream_that_completed(
+    tmp_path: Path,
+) -> None:
+    _plan(
+        tmp_path,
+        """
+        [run]
+        name = "again"
+        [workstreams.w.tasks.a]
+        command = ["true"]
+        [workstreams.w.tasks.b]
+        command = ["test", "-e", "ready"]
+        critical = false
+        """,
+    )
+    assert banksman("run", "p.toml", cwd=tmp_path).code == 0
+    (tmp_path / "ready").touch()
+    assert banksman("retry", "again", cwd=tmp_path).code == 0
+    assert banksman("resume", cwd=tmp_path).code == 0
+    tasks = banksman("tasks", "--json", cwd=tmp_path).json
+    assert [(task["id"].rpartition("/")[2], task["state"]) for task in tasks] == [
+        ("b", "completed")
+    ]
