@@ -136,7 +136,7 @@ class Child:
             try:
                 self._lease = Lease(order, self._watch, self._unwatch, self._tell)
             except OSError as trouble:
-                error = f"{trouble.filename or 'launcher'}: {trouble.strerror}"
+                error = f"{os.fsdecode(trouble.filename or 'launcher')}: {trouble.strerror}"
         if self._lease is None:
             told = {"t": "ended", "lease": order.lease, "reason": "not_started", "error": error}
             self._tell({**told, "infrastructure": True})
