@@ -8,7 +8,7 @@ import msgspec
 
 from runtime.view import why_task
 from runtime.view.because import Cause, Explanation, Move, paused_by
-from runtime.view.standing import Standing, at_address, standing
+from runtime.view.standing import Standing, at_address, standing, trouble
 
 _SHOWN_MAX = 8
 
@@ -79,6 +79,9 @@ def _run(db: sqlite3.Connection, run: Standing, now: float) -> Explanation:
     for row in blocked:
         said.because(f"task {row['id']} is blocked", row["reason"], row["id"])
         said.move(f"banksman unblock {row['id']}", "waives what blocks it")
+    for row in _open_or_failed(db, "tasks", run.id, ("validating",)):
+        said.because(f"task {row['id']} is validating", row["reason"], row["id"])
+        said.move(f"banksman why {row['id']}", "looks one step deeper")
     if said.causes and said.causes[0].entity:
         said.move(f"banksman why {said.causes[0].entity}", "looks one step deeper")
     return said
@@ -111,12 +114,13 @@ def _workstream(db: sqlite3.Connection, stream: Standing, now: float) -> Explana
             said.move(f"banksman unblock {stream.id}", "waives what blocks it")
     for address in value.get("judges", ()):
         why_task.gate_cause(db, said, address, now)
-    for row in _of_workstream(db, stream.id, ("blocked", "running", "retrying", "queued")):
+    for row in _of_workstream(db, stream.id, _AT_WORK):
         said.because(f"task {row['id']} is {row['state']}", row["reason"], row["id"])
         said.move(f"banksman why {row['id']}", "looks one step deeper")
     return said
 
 
+_AT_WORK = ("blocked", "validating", "running", "retrying", "queued")
 _WORKSTREAM = {
     "pending": "it waits for what it depends on",
     "ready": "it may start: its first task is about to queue",
@@ -134,6 +138,9 @@ def _gate(db: sqlite3.Connection, gate: Standing, now: float) -> Explanation:
         said = Explanation(
             f"its verdict: {gate.state}" + ("" if code is None else f", exit code {code}")
         )
+        if gate.reason == "infrastructure":
+            said.summary = "it has no verdict: the machine failed it, again and again"
+            said.because(trouble(db, gate) or gate.reason)
         if gate.state == "failed":
             said.move(f"banksman logs {gate.id}", "what it printed")
         return said
@@ -141,6 +148,7 @@ def _gate(db: sqlite3.Connection, gate: Standing, now: float) -> Explanation:
         said = Explanation("its command runs")
         if value.get("waiting"):
             said = Explanation("its last try met trouble of the machine: it tries again")
+            said.because(trouble(db, gate) or "what it met is not on record")
         why_task.timers(said, gate, now)
         said.move(f"banksman logs -f {gate.id}", "what it prints")
         return said

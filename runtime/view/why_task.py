@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from runtime.view.because import Explanation, paused_by
-from runtime.view.standing import Standing, at_address, hand, standing
+from runtime.view.standing import Standing, at_address, hand, standing, trouble
 from runtime.view.told import length
 
 _SLOTS_SHOWN = 4
@@ -53,10 +53,17 @@ _SUMMARY = {
     "retrying": "its last attempt ended badly: it tries again after a pause",
 }
 
+_MACHINE = {
+    "infrastructure": "the machine kept it from starting, again and again",
+    "poison": "its workers died of it, again and again",
+}
+
 
 def _ended(db: sqlite3.Connection, task: Standing) -> Explanation:
     said = Explanation(f"it has ended: {task.state}")
-    if task.reason:
+    if task.reason in _MACHINE:
+        said.because(f"{task.reason}: {_MACHINE[task.reason]}", trouble(db, task))
+    elif task.reason:
         said.because(task.reason)
     code = task.row["exit_code"]
     if code is not None and task.state == "failed" and f"exit code {code}" != task.reason:

@@ -252,6 +252,38 @@ def test_a_failed_gate_shows_its_verdict_and_its_output(record: Record) -> None:
     assert commands(said) == [f"banksman logs {RUN}/gate:lint~1"]
 
 
+def test_a_gate_that_tries_again_says_what_the_machine_did_to_it(record: Record) -> None:
+    gate = record.add("test_gate", a_gate("lint"), ("running", "execution_started"), waiting=True)
+    record.note("test_gate", gate, "gate_try_lost", reason="make: not found; install it")
+    assert texts(explained(record, "test_gate", gate)) == "make: not found; install it"
+
+
+def test_a_gate_that_the_machine_failed_has_no_verdict(record: Record) -> None:
+    gate = record.add(
+        "test_gate",
+        a_gate("lint"),
+        ("running", "execution_started"),
+        ("failed", "gate_failed"),
+        reason="infrastructure",
+        completed_at=NOW + 9,
+    )
+    assert explained(record, "test_gate", gate).summary.startswith("it has no verdict")
+
+
+@pytest.mark.parametrize(("kind", "above"), [("run", RUN), ("workstream", W)])
+def test_what_is_above_a_task_names_it_while_it_waits_for_its_validation(
+    record: Record, kind: str, above: str
+) -> None:
+    task = record.add("task", a_task("a"), *RUNNING, ("validating", "execution_complete"))
+    assert f"task {task} is validating" in texts(explained(record, kind, above))
+
+
+def test_a_task_that_was_set_aside_says_why(record: Record) -> None:
+    task = record.add("task", a_task("a"), *FAILED, reason="poison", completed_at=NOW + 9)
+    said = explained(record, "task", task)
+    assert texts(said) == "poison: its workers died of it, again and again"
+
+
 def test_a_busy_worker_names_its_task(record: Record) -> None:
     record.add("task", a_task("a"), *QUEUED)
     busy = (("idle", "registered"), ("busy", "task_assigned"))
