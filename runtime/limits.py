@@ -98,6 +98,9 @@ CELLS_MAX: Final = 120_000
 # Actors read back from the store in one go: a page of a few megabytes.
 READ_BACK_MAX: Final = 1_024
 
+# Actors that wait to be read back, above which no more turns are taken until some are.
+ABSENT_MAX: Final = 4_096
+
 # Actors from the backlog that begin one chain of messages: enough that a commit is worth its sync,
 # few enough that the next chain is taken while it syncs.
 CHAIN_ACTORS: Final = 64

@@ -24,11 +24,13 @@ from runtime.epoch import Epoch
 from runtime.errors import AlreadyExists, TurnFailed, UnknownKind
 from runtime.inbox import Envelope, Reply
 from runtime.limits import (
+    ABSENT_MAX,
     ACTOR_FAILURES_MAX,
     ACTOR_QUANTUM_TURNS,
     CAUSE_CHARS_MAX,
     CHAIN_ACTORS,
     CHAIN_TURNS_MAX,
+    EPOCH_ROWS_MAX,
     EPOCH_ROWS_READY,
     LOOK_TURNS,
     SLICE_S,
@@ -105,16 +107,17 @@ class Turns:
         way is then written once. It also ends the slice, once its epoch is worth a commit.
         """
         router = self.router
-        ready, backlog = router.ready, router.backlog
+        ready, backlog, absent = router.ready, router.backlog, router.absent
+        entries = self.open.entries
         clock = time.perf_counter
         until = clock() + SLICE_S
         turns = looked = 0
         now = self.now()
         router.taking = True
         try:
-            while ready or backlog:
+            while (ready or backlog) and len(absent) < ABSENT_MAX and len(entries) < EPOCH_ROWS_MAX:
                 if not ready:
-                    if len(self.open.entries) >= EPOCH_ROWS_READY and turns:
+                    if len(entries) >= EPOCH_ROWS_READY and turns:
                         break
                     self._chain = 0
                     for _ in range(min(CHAIN_ACTORS, len(backlog))):
@@ -152,7 +155,8 @@ class Turns:
             turns += 1
             if type(item) is Envelope:
                 self._take_envelope(cell, item, now)
-                if cell.suspended is not None:
+                # One turn may make hundreds of rows, and an actor may tell itself to go on.
+                if cell.suspended is not None or len(self.open.entries) >= EPOCH_ROWS_MAX:
                     break
                 continue
             value = cell.value
