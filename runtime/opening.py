@@ -116,18 +116,22 @@ async def open_runtime(
 async def _running(
     sup: Supervisor, work: Work | None, users: Performers, rt: Runtime, began: float
 ) -> AsyncIterator[None]:
+    own: Exception | None = None
     failed: BaseException | None = None
     try:
         async with anyio.create_task_group() as group:
             kernel = await group.start(_kernel, sup, work, users, rt, began)
             try:
                 yield
+            except Exception as error:
+                own = error
+                raise
             finally:
                 await _close(sup, work, users)
                 rt.close()
                 kernel.cancel()
     except BaseExceptionGroup as error:  # (raised again below)
-        failed = _only(error)
+        failed = _only(own or error)
     finally:
         sup.log.close()
     if failed is not None:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -37,11 +38,12 @@ from runtime.limits import (
     DISK_RETRY_S,
     EPOCH_INPUTS_MAX,
     EPOCH_ROWS_MAX,
+    READ_BACK_MAX,
 )
 from runtime.rollback import Rollback
 from runtime.seal import is_json, seal
 from runtime.seed import DISPATCH, dispatch_kind
-from runtime.store import Batch, CommitUnknown, ConstraintFailed, TryAgain
+from runtime.store import Batch, CommitUnknown, ConstraintFailed, StoreError, TryAgain
 from runtime.turns import Turns
 
 if TYPE_CHECKING:
@@ -259,13 +261,15 @@ class Supervisor:
         self._wake.set()
 
     async def _read_absent(self) -> None:
-        wanted = list(self.router.absent)
+        wanted = list(islice(self.router.absent, READ_BACK_MAX))
         found = await self.store.load_many(wanted)
         for address in wanted:
+            envelopes = self.router.absent.pop(address, None)
+            if envelopes is None:
+                continue  # a rollback has taken back what waited here
             stored = found.get(address)
             if stored is not None and address not in self.router.cells:
                 self.adopt(stored)
-            envelopes = self.router.absent.pop(address, [])
             if address in self.router.cells:
                 self._revived.add(address)
                 for envelope in envelopes:
@@ -339,7 +343,10 @@ class Supervisor:
                 only = error
                 while isinstance(only, ExceptionGroup) and len(only.exceptions) == 1:
                     only = only.exceptions[0]
-                raise self.stop(f"{type(only).__name__}: {only}") from only
+                why = (
+                    str(only) if isinstance(only, StoreError) else f"{type(only).__name__}: {only}"
+                )
+                raise self.stop(why) from only
             raise
 
     async def write(self) -> None:
