@@ -65,13 +65,22 @@ class Call:
         sys.stdout.write("[]\n" if separator == "[" else "]\n")
 
 
+class _Directory(click.Path):
+    """A path that was given: a variable that is not set is no wish for the working directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def shared(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the shared options; the command's function gets a `Call` first."""
 
     @click.option(
         "--state-dir",
         metavar="DIR",
-        type=click.Path(path_type=Path),
+        type=_Directory(path_type=Path),
         help="The state directory; default: the nearest .state upward from here.",
     )
     @click.option("--json", "as_json", is_flag=True, help="Answer with JSON.")

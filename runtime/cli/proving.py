@@ -43,6 +43,8 @@ def verify_command(call: Call) -> int:
         first = found.findings[0]
         text = f"the record is broken at {first.where}: {first.text}"
         cure = "`banksman db restore` brings a backup from archive/ back"
+        if all(finding.code == "jsonl" for finding in found.findings):
+            cure = "move transitions.jsonl away: the next owner writes it anew from the database"
         raise Stop(Exit.UNSOUND, text, cure, "unsound")
     return Exit.UNSOUND
 

@@ -54,7 +54,7 @@ def make(state_dir: Path) -> Layout:
             sync_directory(layout.dir)
     except FileExistsError as error:
         raise StateDirUnusable(
-            layout.dir, f"{error.filename} is not a directory", "use another --state-dir"
+            Path(error.filename), "it is not a directory", "use another --state-dir"
         ) from error
     except OSError as error:
         raise unusable(layout.dir, error) from error

@@ -115,3 +115,25 @@ def test_retry_of_a_run_does_what_was_cancelled_in_a_workstream_that_completed(
     assert [(task["id"].rpartition("/")[2], task["state"]) for task in tasks] == [
         ("b", "completed")
     ]
+
+
+def test_a_state_directory_named_by_a_variable_that_is_not_set_is_refused(tmp_path: Path) -> None:
+    _plan(tmp_path, _READS)
+    answer = banksman("run", "p.toml", "--state-dir", "", cwd=tmp_path)
+    assert (answer.code, answer.err) == (
+        2,
+        "banksman: invalid value for '--state-dir': it is empty; see `banksman run --help`\n",
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["p.toml"]
+
+
+def test_a_false_jsonl_is_cured_by_moving_it_away(tmp_path: Path) -> None:
+    _plan(tmp_path, _READS.replace('"cat", "pipe"', '"true"'))
+    assert banksman("run", "p.toml", cwd=tmp_path).code == 0
+    jsonl = tmp_path / ".state/transitions.jsonl"
+    jsonl.write_text(jsonl.read_text().replace("created", "CREATED", 1))
+    proof = banksman("verify", cwd=tmp_path)
+    assert (proof.code, "move transitions.jsonl away" in proof.err) == (6, True)
+    jsonl.unlink()
+    assert banksman("resume", cwd=tmp_path).code == 0
+    assert banksman("verify", cwd=tmp_path).code == 0
