@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from actors import gate as machine
 from actors import messages as m
 from actors import spec
-from actors.effects import KillGate, Note, RunGate, SetTimer, Spawn
+from actors.effects import KillGate, Note, RunGate, Send, SetTimer, Spawn
 from actors.gate import SLICE, Gate, State
 from actors.messages import Outcome, Standing
 from tests.actors.steps import after, answer, effects, sent, step, triggers
@@ -133,7 +133,9 @@ def test_a_blocked_gate_tells_when_it_is_blocked_for_a_worse_cause() -> None:
     two = new(sources=(LINT, "test_gate:r/gate:other~1"))
     stalled = after(machine, two, NEEDED, verdict("infrastructure", Standing.STALLED))
     other = m.GateVerdict("test_gate:r/gate:other~1", "other", "failed", Standing.FAILED)
-    assert told(step(machine, stalled, other)) == ("blocked", Standing.FAILED, Standing.STALLED)
+    worse = step(machine, stalled, other)
+    assert told(worse) == ("blocked", Standing.FAILED, Standing.STALLED)
+    assert worse.state.reason == "test_gate:r/gate:other~1: failed"
 
 
 def test_a_blocked_gate_that_gets_needed_starts_once_it_is_freed() -> None:
@@ -152,6 +154,8 @@ def test_a_gate_that_gets_blocked_while_it_waits_for_a_place_gives_it_up() -> No
     decision = step(machine, queued, verdict("failed", Standing.FAILED, was=Standing.DONE))
     assert sent(decision, DISPATCH) == [m.GateDone(ME)]
     assert decision.state.state is State.BLOCKED
+    freed = step(machine, decision.state, verdict("passed", Standing.DONE, was=Standing.FAILED))
+    assert sent(freed, DISPATCH) == [m.GateQueue(ME, "r")]
 
 
 # --- its execution -------------------------------------------------------------------------------
@@ -298,8 +302,10 @@ def test_a_gate_that_was_being_cancelled_when_its_owner_ended_is_cancelled() -> 
 def test_a_gate_that_runs_nothing_is_cancelled_at_once(value: Gate) -> None:
     decision = step(machine, value, CANCEL)
     assert triggers(decision) == ["gate_cancelled"]
-    assert decision.edges[0].operator == "ann"
+    assert (decision.edges[0].operator, decision.state.operator) == ("ann", "ann")
     assert told(decision)[:2] == ("cancelled", Standing.WITHDRAWN)
+    (said,) = sent(decision, TASK)
+    assert said.reason == f"{value.id} cancelled: enough"
     assert sent(decision, RUN) == [m.GateMoved(f"test_gate:{value.id}", "cancelled")]
     assert isinstance(answer(decision), m.Accepted)
 
@@ -364,8 +370,10 @@ def test_a_gate_is_run_again_only_through_the_newest_entity() -> None:
 
 def test_what_comes_for_a_gate_that_was_run_again_goes_to_the_new_entity() -> None:
     again = after(machine, FAILED, AGAIN)
-    for word in (CANCEL, NEEDED, LINT_PASSED):
+    for word in (NEEDED, LINT_PASSED):
         assert sent(step(machine, again, word), SECOND) == [word]
+    cancel = step(machine, again, CANCEL)
+    assert cancel.effects == (Send(SECOND, CANCEL, control=True, hand_on=True),)
 
 
 def test_a_gate_run_again_while_its_own_gate_is_failed_is_blocked() -> None:

@@ -73,13 +73,16 @@ def test_a_cancelled_task_leaves_the_queue() -> None:
 
 
 def test_a_cancelled_task_dismisses_its_judges() -> None:
-    assert [type(x) for x in sent(step(machine, validating(), CANCEL), JUDGE)] == [m.Cancel]
+    decision = step(machine, validating(), CANCEL)
+    (dismissed,) = [e for e in effects(decision, Send) if e.to == JUDGE]
+    assert (type(dismissed.message), dismissed.control) == (m.Cancel, True)
 
 
 def test_a_running_task_is_cancelled_once_its_work_is_dead() -> None:
     asked = step(machine, running(), CANCEL)
     assert asked.edges == ()
-    assert sent(asked, UET) == [m.EndWork("1.1", "cancelled")]
+    end = m.EndWork("1.1", "cancelled")
+    assert effects(asked, Send) == [Send(UET, end, control=True)]
     assert effects(asked, Note)[0].event_type == "task_cancel_requested"
     decision = step(machine, asked.state, finished(reason="cancelled", signal=15))
     assert triggers(decision) == ["task_cancelled"]
@@ -118,6 +121,11 @@ def test_a_total_timeout_does_not_undo_a_cancel() -> None:
 def test_a_persons_cancel_is_no_failure_to_those_who_wait() -> None:
     (said,) = sent(step(machine, queued(), CANCEL), NEXT)
     assert said.standing is Standing.WITHDRAWN
+    assert said.reason == "r/w/t cancelled: enough"
+
+
+def test_a_blocked_task_that_a_person_cancels_is_named_itself() -> None:
+    (said,) = sent(step(machine, BLOCKED, CANCEL), NEXT)
     assert said.reason == "r/w/t cancelled: enough"
 
 
@@ -166,6 +174,11 @@ def test_a_paused_task_is_not_announced() -> None:
     assert sent(step(machine, queued(m.Pause()), m.AssignmentRefused("1.1")), DISPATCH) == []
 
 
+def test_the_answer_says_whether_something_still_runs() -> None:
+    assert answer(step(machine, queued(), m.Pause())).text == "paused"
+    assert "finishes what runs" in answer(step(machine, running(), m.Pause())).text
+
+
 def test_what_runs_finishes_but_does_not_land_while_paused() -> None:
     value = running(m.Pause("ann"), OK)
     assert value.state is State.VALIDATING
@@ -181,7 +194,8 @@ def test_a_retry_of_a_paused_task_waits_in_the_queue_unseen() -> None:
 
 def test_pause_and_resume_are_on_record_with_their_operator() -> None:
     for word, event in ((m.Pause("ann", "look"), "task_paused"), (m.Resume("bo"), "task_resumed")):
-        decision = step(machine, queued(m.Pause()) if event == "task_resumed" else queued(), word)
+        value = queued(m.Pause()) if event == "task_resumed" else queued()
+        decision = step(machine, value, word)
         (note,) = effects(decision, Note)
         assert (note.event_type, note.operator) == (event, word.operator)
 
@@ -298,8 +312,10 @@ def test_a_retry_inherits_the_count_unless_it_is_cleared() -> None:
 def test_the_workstream_hears_what_the_retried_task_had_counted_as() -> None:
     decision = step(machine, running(FAIL, critical=False), RETRY)
     assert sent(decision, WORKSTREAM) == [m.TaskRetried(ME, AGAIN, "failed", True)]
-    decision = step(machine, COMPLETED, RETRY)
-    assert sent(decision, WORKSTREAM) == [m.TaskRetried(ME, AGAIN, "completed", False)]
+    for value, outcome in ((COMPLETED, "completed"), (running(FAIL), "failed")):
+        decision = step(machine, value, RETRY)
+        assert sent(decision, WORKSTREAM) == [m.TaskRetried(ME, AGAIN, outcome, False)]
+        assert effects(decision, Note)[0].event_type == "task_retried"
 
 
 def test_those_who_wait_for_a_retried_task_wait_for_the_new_one() -> None:

@@ -265,8 +265,10 @@ def test_a_failed_gate_takes_a_queued_task_out_of_the_queue() -> None:
     value = after(machine, task(seed=GATED, queue_timeout_s=5.0), BEGIN, GATE_PASSED)
     decision = step(machine, value, verdict("failed", Standing.FAILED, Standing.DONE, ticket=None))
     assert triggers(decision) == ["gate_failed"]
+    assert decision.state.reason == "unit failed"
     assert sent(decision, DISPATCH) == [m.Dequeue(ME)]
     assert CancelTimer("queue") in decision.effects
+    assert decision.state.queue_due is None
 
 
 def test_a_gate_that_is_run_again_and_passes_frees_the_task() -> None:

@@ -66,8 +66,8 @@ def test_the_process_is_told_all_that_the_work_needs() -> None:
 
 
 def test_leaving_running_gives_the_lease_back_whatever_the_outcome() -> None:
-    for outcome in (OK, FAIL, LOST, finished(reason="not_started", error="no such file")):
-        decision = step(machine, running(max_retries=1), outcome)
+    for outcome, retries in ((OK, 0), (FAIL, 0), (FAIL, 1), (LOST, 0)):
+        decision = step(machine, running(max_retries=retries), outcome)
         assert sent(decision, SLOT) == [m.LeaseEnded("1.1")]
         assert (decision.state.worker_id, decision.state.lease) == (None, None)
         assert decision.edges[0].metadata.worker_id == "p.1"
@@ -98,8 +98,9 @@ def test_a_result_of_another_lease_is_refused_and_on_record(value: Task) -> None
 def test_undead_work_fails_its_task_and_retires_the_slot() -> None:
     decision = step(machine, running(max_retries=3), finished(reason="timeout", alive=True))
     assert triggers(decision) == ["task_failed"]
-    assert decision.state.reason == "undead"
+    assert (decision.state.reason, decision.state.exit_code) == ("undead", None)
     assert decision.edges[0].severity == "critical"
+    assert not decision.edges[0].metadata.timeout_occurred
     assert sent(decision, SLOT) == [m.LeaseEnded("1.1", undead=True)]
 
 
@@ -226,7 +227,15 @@ def test_a_command_that_the_machine_cannot_start_fails_in_the_end() -> None:
 
 def test_losses_count_only_in_a_row() -> None:
     value = after(machine, running(max_retries=5), LOST, BACKOFF, m.Assigned(SLOT, UET, "1.2"))
-    assert after(machine, value, finished("1.2", exit_code=1)).losses == 0
+    assert value.losses == 1
+    for code in (0, 1):
+        assert after(machine, value, finished("1.2", exit_code=code)).losses == 0
+
+
+def test_the_last_exit_code_is_kept_also_where_it_did_not_decide() -> None:
+    cancelled = running(m.Cancel(), finished(exit_code=7))
+    undead = running(finished(exit_code=7, alive=True))
+    assert (cancelled.exit_code, undead.exit_code) == (7, 7)
 
 
 def test_the_end_of_the_owner_counts_neither_as_attempt_nor_as_loss() -> None:
@@ -314,6 +323,7 @@ def test_a_total_timeout_of_running_work_is_final_once_it_is_dead() -> None:
     assert sent(decision, UET) == [m.EndWork("1.1", "timeout")]
     ended = step(machine, decision.state, finished(reason="timeout", signal=15))
     assert (ended.state.state, ended.state.reason) == (State.FAILED, "total timeout")
+    assert ended.edges[0].metadata.timeout_occurred
 
 
 def test_a_total_timeout_after_an_execution_timeout_is_final_too() -> None:

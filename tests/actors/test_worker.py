@@ -170,7 +170,7 @@ def test_a_heartbeat_changes_nothing_but_the_time_of_the_next() -> None:
 def test_two_missed_beats_make_a_busy_slot_unresponsive() -> None:
     decision = step(machine, BUSY, SILENCE)
     assert triggers(decision) == ["heartbeat_missed"]
-    assert timers(decision) == {"recovery": 70.0}
+    assert effects(decision, SetTimer) == [SetTimer("recovery", 70.0, volatile=True)]
     metadata = decision.edges[0].metadata
     assert metadata.heartbeat_status == "missed"
     assert metadata.last_heartbeat_age_seconds == 20.0
@@ -252,6 +252,13 @@ def test_an_inline_slot_is_not_expected_to_beat() -> None:
     assert effects(decision, SetTimer) == []
 
 
+def test_a_slot_without_a_process_is_not_expected_to_beat() -> None:
+    for value in (STARTING, after(machine, IDLE, OWNER), after(machine, BUSY, OWNER, ENDED)):
+        assert step(machine, value, SILENCE).effects == ()
+    doubted = after(machine, DOUBTED, OWNER)
+    assert timers(step(machine, doubted, ENDED)) == {}
+
+
 def test_a_beat_of_a_given_up_process_means_nothing() -> None:
     for value in (FAILED, OVER, after(machine, DOUBTED, WINDOW)):
         assert step(machine, value, BEAT).effects == ()
@@ -264,8 +271,15 @@ def test_a_crash_fails_the_slot_and_takes_it_back() -> None:
     decision = step(machine, IDLE, CRASHED)
     assert triggers(decision) == ["worker_failed"]
     assert decision.edges[0].metadata.crash_detected
+    assert not step(machine, IDLE, SILENCE).edges[0].metadata.crash_detected
     assert sent(decision, DISPATCH) == [m.SlotGone(ME)]
     assert timers(decision) == {"restart": 11.0}
+
+
+def test_a_restart_timer_of_a_slot_that_has_a_process_starts_no_other() -> None:
+    starting = after(machine, FAILED, m.TimerFired("restart"))
+    for value in (starting, IDLE, BUSY):
+        assert step(machine, value, m.TimerFired("restart")).effects == ()
 
 
 def test_the_restart_timer_starts_the_next_incarnation() -> None:
@@ -376,8 +390,9 @@ def test_a_resumed_slot_is_offered_again() -> None:
 
 
 def test_a_pause_that_is_taken_back_in_time_leaves_no_trace_in_the_state() -> None:
-    decision = step(machine, BUSY, m.Pause("ann"), m.Resume("ann"), ENDED)
-    assert decision.state.state is State.IDLE
+    resumed = step(machine, BUSY, m.Pause("ann"), m.Resume("ann"))
+    assert effects(resumed, Note)[0].event_type == "worker_resume_requested"
+    assert after(machine, resumed.state, ENDED).state is State.IDLE
 
 
 def test_pausing_twice_and_resuming_what_runs_are_answered() -> None:
@@ -390,6 +405,7 @@ def test_an_idle_slot_that_is_drained_shuts_down() -> None:
     assert triggers(decision) == ["shutdown"]
     assert sent(decision, DISPATCH) == [m.SlotGone(ME)]
     assert sent(decision, UET) == [m.StopUet()]
+    assert effects(decision, Note)[0].event_type == "worker_drain_requested"
 
 
 def test_a_busy_slot_that_is_drained_shuts_down_after_its_task() -> None:
@@ -406,6 +422,8 @@ def test_a_replaced_process_ends_before_the_next_one_starts() -> None:
     asked = step(machine, IDLE, m.Replace("ann"))
     assert sent(asked, DISPATCH) == [m.SlotGone(ME)]
     assert sent(asked, UET) == [m.StopUet(reason="replaced")]
+    assert CancelTimer("heartbeat") in asked.effects
+    assert effects(asked, Note)[0].event_type == "worker_replace_requested"
     ended = step(machine, asked.state, STOPPED)
     assert effects(ended, Spawn)[0].value.id == "r/worker:p.1@2"
     assert sent(step(machine, ended.state, m.UetReady(NEXT)), DISPATCH) == [FREE]
