@@ -234,6 +234,7 @@ class Supervisor:
             self._revived.clear()
             self._forget(cell for cell in found if cell is not None)
         self._calm.set()
+        self._arm()  # before the clock is asked: it can only move on to what it knows of
         return not self.busy() and self.clock.idle()
 
     def _full(self) -> bool:
