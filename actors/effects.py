@@ -103,6 +103,7 @@ class StartProcess(Effect, frozen=True):
     kind: str  # "process" or "inline"
     heartbeat_s: float
     env_pass: tuple[str, ...] = ()
+    sandbox: str = "none"
 
 
 class StopProcess(Effect, frozen=True):
@@ -131,6 +132,8 @@ class Offer(Effect, frozen=True):
     env: dict[str, str]
     env_pass: tuple[str, ...]
     base_dir: str
+    stdin: str | None = None
+    rate_limit: str | None = None
 
 
 class Release(Effect, frozen=True):

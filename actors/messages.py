@@ -117,6 +117,32 @@ class RerunGate(Message, frozen=True):
     n: int = 0
 
 
+class Approve(Message, frozen=True):
+    """To a gate that waits for a person: it passes."""
+
+    operator: str
+    reason: str | None = None
+
+
+class Reject(Message, frozen=True):
+    """To a gate that waits for a person: it fails."""
+
+    operator: str
+    reason: str | None = None
+
+
+class Override(Message, frozen=True):
+    """Go to the state `target` whatever guards say, by the shortest path of the chart.
+
+    Refused where the path leaves a terminal state, or enters one that needs evidence that only the
+    work can give. `evidence`: what the operator showed for it, as it was recorded."""
+
+    target: str
+    operator: str
+    reason: str
+    evidence: str | None = None
+
+
 class Refused(Message, frozen=True):
     """A reply: the operator's command was not carried out (exit 5), and why."""
 

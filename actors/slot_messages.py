@@ -40,6 +40,10 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     output_digest: str | None = None
     truncated: bool = False
     result: Any = None  # what a callable returned, if it encodes to JSON within its bound
+    # The same for the same error: a digest of its last lines without numbers, times and addresses.
+    signature: str | None = None
+    retry_after_s: float | None = None  # the tool said so, by the pattern of its rate limit
+    confinement: str | None = None  # what really stood around the work: "none", "write-fence"
 
     def why(self) -> str:
         """How it ended, in a few words."""
@@ -264,6 +268,10 @@ class Execute(Message, frozen=True):
     env: dict[str, str] = {}
     env_pass: tuple[str, ...] = ()
     base_dir: str = "."
+    stdin: str | None = None  # what the work reads; None: nothing, and its end at once
+    rate_limit: str | None = (
+        None  # a regular expression whose group `seconds` goes into the outcome
+    )
 
 
 class EndWork(Message, frozen=True):

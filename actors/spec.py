@@ -47,13 +47,15 @@ class Pool(_Spec, frozen=True):
     recovery_window_s: float = 300.0
     kill_timeout_s: float = 30.0
     restart: Restart = Restart()
+    sandbox: str = "none"  # or "write-fence": what runs can write only below its base directory
 
 
 class Gate(_Spec, frozen=True):
-    """A test gate: a command run by the supervisor, never by a worker."""
+    """A test gate: a command run by the supervisor, never by a worker; or a person's `approval`."""
 
     type: str = "UNIT"  # LINT, UNIT, INTEGRATION, SECURITY
     command: tuple[str, ...] = ()
+    approval: bool = False
     timeout_s: float = 600.0
     depends_on: tuple[str, ...] = ()
     expected_exit_codes: tuple[int, ...] = (0,)
@@ -84,6 +86,34 @@ class Breaker(_Spec, frozen=True):
     decay_s: float = 0.0  # closed for so long, it forgets one opening; 0: closing forgets them all
 
 
+class Loop(_Spec, frozen=True):
+    """When a task that tries again and again is going round in circles; it then ends for good."""
+
+    max_attempts: int | None = None  # executions, whatever their outcome
+    max_error_repeats: int | None = None  # failures in a row with the same error
+
+
+class RateLimit(_Spec, frozen=True):
+    """How a tool says that it wants to be left alone: `pattern`, a regular expression over the last
+    lines of its output, whose group `seconds` says for how long."""
+
+    pattern: str
+
+
+class Tool(_Spec, frozen=True):
+    """A named command with a breaker of its own."""
+
+    command: tuple[str, ...] = ()  # {prompt}, {files}, {args}, {workdir} are filled in by a task
+    prompt: str = "arg"  # or "stdin"
+    health: tuple[str, ...] = ()  # passes while the tool works; asked by `breaker reset`
+    expected_exit_codes: tuple[int, ...] = (0,)
+    caller_fault_exit_codes: tuple[int, ...] = ()  # findings: the task's failure, not the tool's
+    rate_limit: RateLimit | None = None
+    concurrency: int | None = None  # executions at a time, over all runs; None: no bound
+    breaker: Breaker = Breaker()
+    loop: Loop | None = None
+
+
 class Patch(_Spec, frozen=True):
     """The change that a task leaves in its clone: what it may touch, and what must hold."""
 
@@ -95,9 +125,13 @@ class Patch(_Spec, frozen=True):
 
 
 class Task(_Spec, frozen=True):
-    """One task: either `command` (argv, no shell) or `call` ("package.module:function")."""
+    """One task: `command` (argv, no shell), `tool` with `args` and `prompt`, or `call`
+    ("package.module:function")."""
 
     command: tuple[str, ...] = ()
+    tool: str | None = None
+    args: tuple[str, ...] = ()
+    prompt: str | None = None
     call: str | None = None  # without a colon: a callable known by name in this process only
     kwargs: dict[str, Any] = {}
     depends_on: tuple[str, ...] = ()  # "task" of this workstream, or "workstream/task"
@@ -130,6 +164,13 @@ class Workstream(_Spec, frozen=True):
     tasks: dict[str, Task] = {}
 
 
+class Budget(_Spec, frozen=True):
+    """What a run may use up before it is paused for a person: executions, and their seconds."""
+
+    attempts: int | None = None
+    seconds: float | None = None
+
+
 class Run(_Spec, frozen=True):
     """The [run] table. `base_dir` is the plan's folder: relative `cwd` is taken from there."""
 
@@ -139,6 +180,7 @@ class Run(_Spec, frozen=True):
     on_blocked: str = "end"  # or "wait"
     env_pass: tuple[str, ...] = ()
     priority: int = 0
+    budget: Budget | None = None
     base_dir: str = "."
 
 
@@ -147,6 +189,7 @@ class Plan(_Spec, frozen=True):
 
     run: Run
     workers: dict[str, Pool] = {}
+    tools: dict[str, Tool] = {}
     gates: dict[str, Gate] = {}
     workstreams: dict[str, Workstream] = {}
 
