@@ -1,0 +1,1 @@
+"""Simulation: whole runs of the real actors under virtual time, seeded chance and faults."""
