@@ -22,15 +22,21 @@ def mix(seed: int, key: int) -> int:
     return x ^ (x >> 32)
 
 
+REST: Final = "*"
+"""An override for every choice that no other override names: {"*": 0} and the choices of a recorded
+run make the same run again, with nothing left to chance."""
+
+
 class Choices:
     """The choices of one run. `log` is None where nobody will ask which were not calm."""
 
-    __slots__ = ("_at", "_seed", "log", "overrides", "unused")
+    __slots__ = ("_at", "_rest", "_seed", "log", "overrides", "unused")
 
     def __init__(self, seed: int, overrides: dict[str, int], *, record: bool = False) -> None:
         self._seed = mix(seed, len("seed"))
         self.overrides = overrides
-        self.unused = set(overrides)  # those whose key did not come up: the case is stale
+        self.unused = set(overrides) - {REST}  # whose key did not come up: the case is stale
+        self._rest = overrides.get(REST)
         self.log: dict[str, int] | None = {} if record else None
         self._at = {crc32(key.encode()) for key in overrides}
 
@@ -41,11 +47,14 @@ class Choices:
 
     def settle(self, prefix: int, text: str, n: int, value: int) -> int:
         """The value that counts: the drawn one, or what overrides it. Logged unless calm."""
-        if self._at and crc32(b"%d" % n, prefix) in self._at:
-            key = f"{text}/{n}"
-            if key in self.overrides:
-                self.unused.discard(key)
-                value = self.overrides[key]
+        if self._at:
+            if self._rest is not None:
+                value = self._rest
+            if crc32(b"%d" % n, prefix) in self._at:
+                key = f"{text}/{n}"
+                if key in self.overrides:
+                    self.unused.discard(key)
+                    value = self.overrides[key]
         if value and self.log is not None:
             self.log[f"{text}/{n}"] = value
         return value
@@ -64,6 +73,8 @@ class Choices:
         else:
             value = drawn % n
         value = min(value, n - 1)
+        if self._rest is not None:
+            value = self._rest
         if key in self.overrides:
             self.unused.discard(key)
             value = self.overrides[key]
