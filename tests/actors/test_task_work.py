@@ -10,7 +10,8 @@ from actors import messages as m
 from actors import task as machine
 from actors.effects import CancelTimer, Note, SetTimer
 from actors.messages import Outcome, Standing
-from actors.task import LOSSES_MAX, State, Task
+from actors.task import State, Task
+from actors.task_work import LOSSES_MAX
 from tests.actors.steps import after, effects, sent, step, triggers
 from tests.actors.task_kit import (
     ASSIGNED,

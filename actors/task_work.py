@@ -1,0 +1,156 @@
+"""The work of a task: its assignment, the end of its execution, and the verdicts on it.
+
+The machine itself, its diagram and its invariants are in `actors.task`.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from actors import messages as m
+from actors import task_moves as moves
+from actors import task_rules as rules
+from actors.effects import CancelTimer, Note, SetTimer
+from actors.messages import Outcome, Standing
+from actors.task_state import State, TaskTurn
+
+# A task whose executions are lost this often in a row is what kills its workers.
+LOSSES_MAX = 5
+
+Work: TypeAlias = m.Assigned | m.AssignmentRefused | m.WorkFinished | m.GatesMade
+
+
+def work(turn: TaskTurn, message: Work) -> None:
+    task = turn.value
+    match message:
+        case m.Assigned() if task.state is State.QUEUED and not task.paused:
+            _assigned(turn, message)
+        case m.Assigned():
+            turn.send(message.worker, m.ReturnAssignment(message.lease))
+        case m.WorkFinished() if message.lease == task.lease:
+            _finished(turn, message.outcome)
+        case m.WorkFinished():
+            reason = f"a result of lease {message.lease}, which is not the present one"
+            turn.effects.append(Note("result_refused", "warning", reason, message.outcome))
+        case m.AssignmentRefused() if task.state is State.QUEUED and not task.paused:
+            moves.enqueue(turn)
+        case m.AssignmentRefused():
+            pass  # when it left QUEUED, or was paused, the dispatcher was told
+        case m.GatesMade() if message.ticket == task.ticket and task.completed_at is None:
+            turn.change(judges=message.gates)
+        case m.GatesMade():
+            moves.dismiss(turn, message.gates)  # its validation was over before they were there
+
+
+def _assigned(turn: TaskTurn, message: m.Assigned) -> None:
+    task, spec = turn.value, turn.value.spec.task
+    moves.stop_queue_clock(turn)
+    turn.move(
+        State.RUNNING,
+        "worker_assigned",
+        worker_id=message.worker.removeprefix("worker:"),
+        lease=message.lease,
+        uet=message.uet,
+        attempt=task.attempt + 1,
+        exit_code=None,
+        started_at=turn.now if task.started_at is None else task.started_at,
+    )
+    turn.send(message.uet, rules.execute(task.spec, task.id, message.lease, task.attempt + 1))
+    limit_execution(turn)
+    if spec.heartbeat_timeout_s is not None:
+        turn.send(message.worker, m.HeartbeatLimit(message.lease, spec.heartbeat_timeout_s))
+
+
+def limit_execution(turn: TaskTurn) -> None:
+    """Volatile: an execution does not outlive its owner."""
+    timeout_s = turn.value.spec.task.timeout_s
+    if timeout_s is not None:
+        due = turn.value.since + timeout_s
+        turn.effects.append(SetTimer("execution", due, volatile=True))
+
+
+def _finished(turn: TaskTurn, outcome: Outcome) -> None:
+    """Leaves RUNNING: the only way out of it."""
+    task, spec = turn.value, turn.value.spec.task
+    assert task.lease is not None
+    timeout = task.ending in {"timeout", "total timeout"}
+    if outcome.alive:
+        turn.change(exit_code=outcome.exit_code)
+        moves.end(turn, State.FAILED, "task_failed", "undead", timeout=timeout, severity="critical")
+    elif task.ending == "cancelled":
+        turn.change(exit_code=outcome.exit_code)
+        moves.end(turn, State.CANCELLED, "task_cancelled", task.reason, operator=task.operator)
+    elif task.ending == "total timeout":
+        _failed(turn, outcome, task.ending, retry=False, timeout=True)
+    elif rules.succeeded(spec, outcome):
+        _executed(turn, outcome)
+    elif task.ending == "timeout":
+        _failed(turn, outcome, "timeout", retry=True, timeout=True)
+    elif outcome.infrastructure:
+        _lost(turn, outcome)
+    else:
+        _failed(turn, outcome, outcome.why(), retry=rules.may_retry(spec, outcome))
+    turn.send(f"worker:{task.worker_id}", m.LeaseEnded(task.lease, undead=outcome.alive))
+    if spec.concurrency_key is not None:
+        turn.send(moves.DISPATCH, m.KeyFree(task.run_id, spec.concurrency_key))
+    if spec.timeout_s is not None and turn.value.completed_at is None:
+        turn.effects.append(CancelTimer("execution"))
+
+
+def _failed(
+    turn: TaskTurn, outcome: Outcome, reason: str, *, retry: bool, timeout: bool = False
+) -> None:
+    task = turn.value
+    turn.change(exit_code=outcome.exit_code, losses=0)
+    if retry and task.retry_count < task.max_retries:
+        moves.retry(turn, reason, timeout=timeout)
+    else:
+        moves.end(turn, State.FAILED, "task_failed", reason, timeout=timeout)
+
+
+def _lost(turn: TaskTurn, outcome: Outcome) -> None:
+    """No fault of the work, so no attempt is burned; the owner's own end does not even count."""
+    task = turn.value
+    if outcome.error == m.OWNER_RESTARTED:
+        return moves.wait(turn, m.OWNER_RESTARTED, 0.0)
+    losses = task.losses + 1
+    turn.change(losses=losses, exit_code=outcome.exit_code)
+    if losses < LOSSES_MAX:
+        wait_s = rules.retry_wait(task.spec.task, task.id, losses)
+        return moves.wait(turn, outcome.why(), wait_s)
+    reason = "poison" if outcome.reason == "lost" else "infrastructure"
+    return moves.end(turn, State.FAILED, "task_failed", reason)
+
+
+def _executed(turn: TaskTurn, outcome: Outcome) -> None:
+    task = turn.value
+    changes = dict(moves.NO_LEASE, exit_code=outcome.exit_code)
+    if task.losses:
+        changes["losses"] = 0
+    names = tuple(dict.fromkeys(task.spec.task.validate))
+    if names:
+        assert task.lease is not None
+        changes |= {"unverified": len(names), "ticket": task.lease}
+        turn.send(f"run:{task.run_id}", m.NeedGates(task.address, names, task.lease))
+    turn.move(State.VALIDATING, "execution_complete", **changes)
+    moves.accept_work(turn)
+
+
+def judged(turn: TaskTurn, message: m.GateVerdict) -> None:
+    task = turn.value
+    if message.standing is Standing.FAILED:
+        return _invalid(turn, f"validation failed: {message.reason or message.name}")
+    left = task.unverified + (message.was is Standing.DONE) - (message.standing is Standing.DONE)
+    # What is no verdict on the work leaves it VALIDATING, with the reason, until the gate is rerun.
+    passing = message.standing in {Standing.DONE, Standing.WAITING}
+    turn.change(unverified=left, reason=None if passing else message.reason)
+    return moves.accept_work(turn)
+
+
+def _invalid(turn: TaskTurn, reason: str) -> None:
+    moves.dismiss(turn, turn.value.judges)
+    turn.change(judges=(), ticket=None)
+    if turn.value.retry_count < turn.value.max_retries:
+        moves.retry(turn, reason)
+    else:
+        moves.end(turn, State.FAILED, "validation_failed", reason)
