@@ -16,23 +16,29 @@ which the shell measures from the command's real start.
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import msgspec
 from msgspec.structs import replace
 
 from actors import messages as m
 from actors import pacing, waits
 from actors.effects import KillGate, Note, Reply, RunGate, Send, SetTimer, Spawn
-from actors.machine import Chart, Decision, Edge, Turn
+from actors.gate_state import (
+    CHART,
+    EDGES,
+    NO_OUTCOME,
+    Gate,
+    GateMetadata,
+    GateTurn,
+    State,
+    create,
+)
+from actors.machine import Decision
 from actors.messages import Outcome, Standing
-from actors.spec import GateSeed
-from actors.waits import Waits
+
+__all__ = ["CHART", "EDGES", "Gate", "GateMetadata", "Inbox", "State", "create", "decide"]
 
 DISPATCH = "dispatch:main"
-# Askers told in one turn: a turn stays short however many wait.
-SLICE = 500
 # A machine that cannot run a command three times in a row needs a person.
 LOSSES_MAX = 3
 RETRY_WAIT_S = 1.0
@@ -40,142 +46,15 @@ RETRY_WAIT_S_MAX = 30.0
 SIGKILL = 9
 
 
-class State(StrEnum):
-    PENDING = "pending"
-    BLOCKED = "blocked"
-    RUNNING = "running"
-    PASSED = "passed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-EDGES = (
-    Edge(State.PENDING, State.RUNNING, "execution_started", "info"),
-    Edge(State.PENDING, State.BLOCKED, "gate_blocked", "warning"),
-    Edge(State.PENDING, State.CANCELLED, "gate_cancelled", "warning"),
-    Edge(State.RUNNING, State.PASSED, "gate_passed", "info"),
-    Edge(State.RUNNING, State.FAILED, "gate_failed", "error"),
-    Edge(State.RUNNING, State.CANCELLED, "gate_cancelled", "warning"),
-    Edge(State.BLOCKED, State.PENDING, "gate_unblocked", "info"),
-    Edge(State.BLOCKED, State.CANCELLED, "gate_cancelled", "warning"),
-)
-ENDS = (State.PASSED, State.FAILED, State.CANCELLED)
-CHART = Chart("test_gate", State, State.PENDING, ENDS, EDGES)
-
 Place: TypeAlias = m.GateAdmitted | m.GateEnded | m.TimerFired
 Hand: TypeAlias = m.Cancel | m.RerunGate
 Kernel: TypeAlias = m.Recovered | m.Announce | m.Reach
 Inbox: TypeAlias = m.GateNeeded | m.GateVerdict | Place | Hand | Kernel
 
 
-class Gate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A gate entity as it is stored."""
-
-    id: str
-    run_id: str
-    state: State
-    created_at: float
-    started_at: float | None = None
-    completed_at: float | None = None
-    reason: str | None = None
-    spec: GateSeed
-    name: str
-    subject: str
-    attempt: int  # the n of its id
-    exit_code: int | None = None
-    approver: str | None = None
-    retry_of: str | None = None
-    needed: bool = False
-    queued: bool = False  # it has asked for a place and has none yet
-    after: Waits = Waits()  # the gates that it depends on
-    tries: int = 0  # executions so far: the number of the last output file
-    losses: int = 0  # those that infrastructure ended
-    waiting: bool = False  # RUNNING, between two tries
-    cancelling: bool = False
-    through_failure: bool = False
-    operator: str | None = None  # who cancelled it
-    told: Standing = Standing.WAITING  # what its askers know
-    replaced_by: str | None = None
-
-    @property
-    def address(self) -> str:
-        return f"test_gate:{self.id}"
-
-
-class GateMetadata(msgspec.Struct, frozen=True, gc=False):
-    """What every event of a gate carries."""
-
-    name: str
-    exit_code: int | None
-    duration_seconds: float | None
-    tries: int
-    error: str | None
-    output_bytes: int
-    output_digest: str | None
-    truncated: bool
-
-
-def create(seed: GateSeed, now: float) -> Gate:
-    """The entity of `seed`, which starts once it is needed and its own gates have passed."""
-    return Gate(
-        id=seed.id,
-        run_id=seed.run_id,
-        state=State.PENDING,
-        created_at=now,
-        spec=seed,
-        name=seed.name,
-        subject=seed.run_id,
-        attempt=seed.n,
-        after=Waits(len(seed.sources)),
-    )
-
-
-NO_OUTCOME = Outcome()
-
-
-class _Turn(Turn[Gate]):
-    def move(
-        self,
-        target: State,
-        trigger: str,
-        outcome: Outcome = NO_OUTCOME,
-        *,
-        reason: str | None = None,
-        operator: str | None = None,
-        **changes: Any,
-    ) -> None:
-        metadata = GateMetadata(
-            self.value.name,
-            outcome.exit_code,
-            None if outcome is NO_OUTCOME else outcome.duration_s,
-            self.value.tries,
-            outcome.error,
-            outcome.output_bytes,
-            outcome.output_digest,
-            outcome.truncated,
-        )
-        self.take(target, trigger, metadata, reason=reason, operator=operator, **changes)
-
-    def tell(self, outcome: str, standing: Standing, reason: str | None = None) -> None:
-        """Tells all who asked, or will ask, what this entity means to them now."""
-        gate = self.value
-        said = (outcome, standing, gate.told, gate.spec.ticket, reason)
-        self.reach(m.GateVerdict(gate.address, gate.name, *said))
-        self.change(told=standing)
-
-    def reach(self, order: m.GateVerdict, index: int = 0) -> None:
-        """Tells a slice of the askers in a turn."""
-        askers = self.value.spec.askers
-        following = index + SLICE
-        for asker in askers[index:following]:
-            self.send(asker, order)
-        if following < len(askers):
-            self.send(self.value.address, m.Reach(order, following))
-
-
 def decide(gate: Gate, message: Inbox, now: float) -> Decision[Gate]:
     """One turn."""
-    turn = _Turn(CHART, gate, now)
+    turn = GateTurn(CHART, gate, now)
     if isinstance(message, m.Reach):
         assert isinstance(message.order, m.GateVerdict)
         turn.reach(message.order, message.index)
@@ -195,7 +74,7 @@ def decide(gate: Gate, message: Inbox, now: float) -> Decision[Gate]:
 Live: TypeAlias = m.GateNeeded | m.GateVerdict | Place | Hand | m.Recovered | m.Announce
 
 
-def _pending(turn: _Turn, message: Live) -> None:
+def _pending(turn: GateTurn, message: Live) -> None:
     gate = turn.value
     match message:
         case m.GateNeeded():
@@ -221,7 +100,7 @@ def _pending(turn: _Turn, message: Live) -> None:
             pass  # of no execution of this entity
 
 
-def _blocked(turn: _Turn, message: Live) -> None:
+def _blocked(turn: GateTurn, message: Live) -> None:
     gate = turn.value
     match message:
         case m.GateNeeded():
@@ -239,7 +118,7 @@ def _blocked(turn: _Turn, message: Live) -> None:
             pass  # nothing of it runs or waits for a place
 
 
-def _running(turn: _Turn, message: Live) -> None:
+def _running(turn: GateTurn, message: Live) -> None:
     gate = turn.value
     match message:
         case m.GateEnded() if message.attempt == gate.tries and not gate.waiting:
@@ -262,7 +141,7 @@ def _running(turn: _Turn, message: Live) -> None:
             pass  # it has begun, and goes on with what had passed when it began
 
 
-def _ended(turn: _Turn, message: Live) -> None:
+def _ended(turn: GateTurn, message: Live) -> None:
     gate = turn.value
     successor = gate.replaced_by and f"test_gate:{gate.replaced_by}"
     match message:
@@ -289,7 +168,7 @@ def _ended(turn: _Turn, message: Live) -> None:
 # --- before it runs ------------------------------------------------------------------------------
 
 
-def _need(turn: _Turn) -> None:
+def _need(turn: GateTurn) -> None:
     gate = turn.value
     if gate.needed:
         return
@@ -302,27 +181,27 @@ def _need(turn: _Turn) -> None:
         _start(turn)
 
 
-def _start(turn: _Turn) -> None:
+def _start(turn: GateTurn) -> None:
     gate = turn.value
     if gate.needed and not gate.after.open and not gate.queued:
         turn.change(queued=True)
         turn.send(DISPATCH, m.GateQueue(gate.address, gate.run_id))
 
 
-def _leave_queue(turn: _Turn) -> None:
+def _leave_queue(turn: GateTurn) -> None:
     if turn.value.queued:
         turn.change(queued=False)
         turn.send(DISPATCH, m.GateDone(turn.value.address))
 
 
-def _block(turn: _Turn) -> None:
+def _block(turn: GateTurn) -> None:
     _leave_queue(turn)
     after = turn.value.after
     turn.move(State.BLOCKED, "gate_blocked", reason=after.root())
     turn.tell("blocked", after.standing, after.root())
 
 
-def _reconsider(turn: _Turn) -> None:
+def _reconsider(turn: GateTurn) -> None:
     after = turn.value.after
     if not after.blocked:
         turn.move(State.PENDING, "gate_unblocked")
@@ -336,12 +215,12 @@ def _reconsider(turn: _Turn) -> None:
 # --- its executions ------------------------------------------------------------------------------
 
 
-def _run(turn: _Turn) -> None:
+def _run(turn: GateTurn) -> None:
     turn.move(State.RUNNING, "execution_started", queued=False, started_at=turn.now)
     _try(turn)
 
 
-def _try(turn: _Turn) -> None:
+def _try(turn: GateTurn) -> None:
     turn.change(tries=turn.value.tries + 1)
     gate, seed = turn.value, turn.value.spec
     turn.effects.append(
@@ -358,7 +237,7 @@ def _try(turn: _Turn) -> None:
     )
 
 
-def _again(turn: _Turn) -> None:
+def _again(turn: GateTurn) -> None:
     """A new owner: what ran is dead, and that is nobody's failure."""
     gate = turn.value
     if gate.cancelling:
@@ -367,7 +246,7 @@ def _again(turn: _Turn) -> None:
     return None if gate.waiting else _try(turn)
 
 
-def _judge(turn: _Turn, outcome: Outcome) -> None:
+def _judge(turn: GateTurn, outcome: Outcome) -> None:
     gate = turn.value
     if gate.cancelling:
         return _cancelled(turn, gate.reason, gate.operator, gate.through_failure, outcome)
@@ -387,7 +266,7 @@ def _is_infrastructure(outcome: Outcome) -> bool:
     return outcome.infrastructure or outcome.reason in {"lost", "not_started"} or killed
 
 
-def _lost(turn: _Turn, outcome: Outcome) -> None:
+def _lost(turn: GateTurn, outcome: Outcome) -> None:
     losses = turn.value.losses + 1
     turn.change(losses=losses)
     if outcome.alive or losses >= LOSSES_MAX:
@@ -405,7 +284,9 @@ def _lost(turn: _Turn, outcome: Outcome) -> None:
 # --- its end -------------------------------------------------------------------------------------
 
 
-def _verdict(turn: _Turn, target: State, outcome: Outcome, reason: str | None, text: str) -> None:
+def _verdict(
+    turn: GateTurn, target: State, outcome: Outcome, reason: str | None, text: str
+) -> None:
     passed = target is State.PASSED
     stalled = reason == "infrastructure"
     trigger = "gate_passed" if passed else "gate_failed"
@@ -419,14 +300,14 @@ def _verdict(turn: _Turn, target: State, outcome: Outcome, reason: str | None, t
     _leave(turn, held_place=True)
 
 
-def _leave(turn: _Turn, *, held_place: bool) -> None:
+def _leave(turn: GateTurn, *, held_place: bool) -> None:
     gate = turn.value
     if held_place:
         turn.send(DISPATCH, m.GateDone(gate.address))
     turn.send(f"run:{gate.run_id}", m.GateMoved(gate.address, gate.state))
 
 
-def _cancel_running(turn: _Turn, message: m.Cancel) -> None:
+def _cancel_running(turn: GateTurn, message: m.Cancel) -> None:
     gate = turn.value
     if gate.waiting:
         return _cancelled(turn, message.reason, message.operator, message.through_failure)
@@ -443,7 +324,7 @@ def _cancel_running(turn: _Turn, message: m.Cancel) -> None:
 
 
 def _cancelled(
-    turn: _Turn,
+    turn: GateTurn,
     reason: str | None,
     operator: str | None,
     through_failure: bool,
@@ -469,12 +350,12 @@ def _cancelled(
 # --- run again -----------------------------------------------------------------------------------
 
 
-def _refuse_rerun(turn: _Turn, reason: str) -> None:
+def _refuse_rerun(turn: GateTurn, reason: str) -> None:
     turn.send(f"run:{turn.value.run_id}", m.GateMoved(turn.value.address, "refused"))
     turn.effects.append(Reply(m.Refused(reason)))
 
 
-def _rerun(turn: _Turn, message: m.RerunGate) -> None:
+def _rerun(turn: GateTurn, message: m.RerunGate) -> None:
     """Makes the entity of number `message.n`, which stands for this one from now on."""
     gate = turn.value
     fresh = create(replace(gate.spec, n=message.n), turn.now)

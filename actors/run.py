@@ -16,45 +16,22 @@ Deliberately absent: `prepare`, budgets, and the clone that patches need.
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
 from actors import messages as m
 from actors import run_plan
-from actors.effects import Note, Reply, Send, Spawn
-from actors.machine import Chart, Decision, Edge, Turn
-from actors.spec import Plan
+from actors.effects import Note, Send, Spawn
+from actors.machine import Decision
+from actors.run_state import CHART, EDGES, Run, RunMetadata, RunTurn, State, create
+
+__all__ = ["CHART", "EDGES", "Inbox", "Run", "RunMetadata", "State", "create", "decide"]
 
 DISPATCH = "dispatch:main"
 # Tasks made in one turn: long enough to be cheap, short enough that others get their turn.
 SLICE = 500
 
-
-class State(StrEnum):
-    INITIALIZING = "initializing"
-    RUNNING = "running"
-    PAUSED = "paused"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-EDGES = (
-    Edge(State.INITIALIZING, State.RUNNING, "run_started", "info"),
-    Edge(State.INITIALIZING, State.FAILED, "run_failed", "error"),
-    Edge(State.INITIALIZING, State.CANCELLED, "run_cancelled", "warning"),
-    Edge(State.RUNNING, State.PAUSED, "run_paused", "info"),
-    Edge(State.RUNNING, State.COMPLETED, "run_completed", "info"),
-    Edge(State.RUNNING, State.FAILED, "run_failed", "error"),
-    Edge(State.RUNNING, State.CANCELLED, "run_cancelled", "warning"),
-    Edge(State.PAUSED, State.RUNNING, "run_resumed", "info"),
-    Edge(State.PAUSED, State.FAILED, "run_failed", "error"),
-    Edge(State.PAUSED, State.CANCELLED, "run_cancelled", "warning"),
-)
-ENDS = (State.COMPLETED, State.FAILED, State.CANCELLED)
-CHART = Chart("run", State, State.INITIALIZING, ENDS, EDGES)
 
 Making: TypeAlias = m.Begin | m.Expand
 Below: TypeAlias = m.WorkstreamMoved | m.WorkstreamStuck | m.NeedGates | m.GateMoved
@@ -66,109 +43,10 @@ _MOVABLE = frozenset({"ready", "running", "paused", "validating"})
 _ENDED = frozenset({"completed", "failed", "cancelled", "skipped"})
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A run as it is stored."""
-
-    id: str
-    run_id: str
-    state: State
-    created_at: float
-    started_at: float | None = None
-    completed_at: float | None = None
-    reason: str | None = None
-    spec: Plan
-    name: str
-    phase: str | None = None
-    idempotency_key: str | None = None
-    expanded: int = -1  # tasks made so far; -1 before `Begin`
-    workstreams: int = 0
-    unfinished: int = 0  # workstreams that are not terminal
-    movable: int = 0  # workstreams that not only an operator could move
-    blocked: int = 0  # BLOCKED ones, and READY ones of which all that is left is BLOCKED
-    completed: int = 0
-    failed: int = 0
-    skipped: int = 0
-    cancelled: int = 0
-    critical_failures: int = 0  # workstreams
-    noncritical_failures: int = 0  # tasks and workstreams
-    cause: str | None = None  # of the first critical failure
-    gates_open: int = 0  # gates that are not terminal
-    gate_counts: tuple[int, ...] = ()  # the last n of each gate, in the order of the plan
-    reruns: tuple[str, ...] = ()  # gates that a person had run again
-    paused: bool = False
-    ending: str | None = None  # "cancelled" or "failed": why everything was asked to end
-    operator: str | None = None  # who cancelled it
-    closing: bool = False  # all workstreams are over, what gates are left was asked to end
-
-    @property
-    def address(self) -> str:
-        return f"run:{self.id}"
-
-
-class RunMetadata(msgspec.Struct, frozen=True, gc=False):
-    """What every event of a run carries."""
-
-    total_workstreams: int
-    completed_workstreams: int
-    failed_workstreams: int
-    skipped_workstreams: int
-    cancelled_workstreams: int
-    noncritical_failures: int
-    duration_seconds: float | None
-
-
-def create(plan: Plan, run_id: str, now: float, idempotency_key: str | None = None) -> Run:
-    """The run of `plan`, which `Begin` sets in motion."""
-    return Run(
-        id=run_id,
-        run_id=run_id,
-        state=State.INITIALIZING,
-        created_at=now,
-        spec=plan,
-        name=plan.run.name,
-        phase=plan.run.phase,
-        idempotency_key=idempotency_key,
-        workstreams=len(plan.workstreams),
-        unfinished=len(plan.workstreams),
-        gate_counts=(0,) * len(plan.gates),
-    )
-
-
-class _Turn(Turn[Run]):
-    def move(
-        self,
-        target: State,
-        trigger: str,
-        *,
-        reason: str | None = None,
-        operator: str | None = None,
-        **changes: Any,
-    ) -> None:
-        run = self.value
-        metadata = RunMetadata(
-            run.workstreams,
-            run.completed,
-            run.failed,
-            run.skipped,
-            run.cancelled,
-            run.noncritical_failures,
-            None if run.started_at is None else round(self.now - run.started_at, 6),
-        )
-        self.take(target, trigger, metadata, reason=reason, operator=operator, **changes)
-
-    def tell_all(self, message: m.Message, *, control: bool = False) -> None:
-        """Tells every workstream."""
-        for name in self.value.spec.workstreams:
-            self.send(f"workstream:{self.value.id}/{name}", message, control=control)
-
-    def reply(self, answer: m.Accepted | m.Refused) -> None:
-        self.effects.append(Reply(answer))
-
-
 def decide(run: Run, message: Inbox, now: float) -> Decision[Run]:
     """One turn. Read by message: each changes counts or wishes, and `_settle` draws the
     conclusions, the same for all."""
-    turn = _Turn(CHART, run, now)
+    turn = RunTurn(CHART, run, now)
     match message:
         case m.WorkstreamMoved():
             _moved(turn, message)
@@ -193,7 +71,7 @@ def decide(run: Run, message: Inbox, now: float) -> Decision[Run]:
 # --- making it ------------------------------------------------------------------------------------
 
 
-def _begin(turn: _Turn) -> None:
+def _begin(turn: RunTurn) -> None:
     run, plan = turn.value, turn.value.spec
     if run.state is not State.INITIALIZING or run.expanded >= 0:
         return  # it has begun
@@ -208,7 +86,7 @@ def _begin(turn: _Turn) -> None:
     turn.send(run.address, m.Expand(0))
 
 
-def _expand(turn: _Turn, message: m.Expand) -> None:
+def _expand(turn: RunTurn, message: m.Expand) -> None:
     run, plan = turn.value, turn.value.spec
     if run.state is not State.INITIALIZING or message.index != run.expanded:
         return  # this slice is there
@@ -224,7 +102,7 @@ def _expand(turn: _Turn, message: m.Expand) -> None:
     _open(turn)
 
 
-def _open(turn: _Turn) -> None:
+def _open(turn: RunTurn) -> None:
     """Everything is made: begins, or ends what an operator cancelled meanwhile."""
     run, plan = turn.value, turn.value.spec
     # Last, for a gate tells its tasks what becomes of it: they have to be there.
@@ -247,7 +125,7 @@ def _open(turn: _Turn) -> None:
 # --- what is below --------------------------------------------------------------------------------
 
 
-def _moved(turn: _Turn, message: m.WorkstreamMoved) -> None:
+def _moved(turn: RunTurn, message: m.WorkstreamMoved) -> None:
     run = turn.value
     source, target = message.source, message.target
     turn.change(
@@ -259,7 +137,7 @@ def _moved(turn: _Turn, message: m.WorkstreamMoved) -> None:
     _settle(turn, run.movable, message.workstream if target == "blocked" else None)
 
 
-def _workstream_ended(turn: _Turn, message: m.WorkstreamMoved) -> None:
+def _workstream_ended(turn: RunTurn, message: m.WorkstreamMoved) -> None:
     run, target = turn.value, message.target
     failed = target == "failed" or (target == "skipped" and message.through_failure)
     fatal = failed and message.critical
@@ -279,19 +157,19 @@ def _workstream_ended(turn: _Turn, message: m.WorkstreamMoved) -> None:
         turn.tell_all(m.Cancel(cause, through_failure=True), control=True)
 
 
-def _stuck(turn: _Turn, message: m.WorkstreamStuck) -> None:
+def _stuck(turn: RunTurn, message: m.WorkstreamStuck) -> None:
     run = turn.value
     step = 1 if message.stuck else -1
     turn.change(movable=run.movable - step, blocked=run.blocked + step)
     _settle(turn, run.movable, message.workstream if message.stuck else None)
 
 
-def _gate_moved(turn: _Turn) -> None:
+def _gate_moved(turn: RunTurn) -> None:
     turn.change(gates_open=turn.value.gates_open - 1)
     _settle(turn, turn.value.movable, None)
 
 
-def _need_gates(turn: _Turn, message: m.NeedGates) -> None:
+def _need_gates(turn: RunTurn, message: m.NeedGates) -> None:
     run, plan = turn.value, turn.value.spec
     counts = dict(zip(plan.gates, run.gate_counts, strict=True))
     asked = (message.names, message.asker, message.ticket)
@@ -308,7 +186,7 @@ def _need_gates(turn: _Turn, message: m.NeedGates) -> None:
 # --- the conclusions ------------------------------------------------------------------------------
 
 
-def _settle(turn: _Turn, movable_before: int, newly_blocked: str | None) -> None:
+def _settle(turn: RunTurn, movable_before: int, newly_blocked: str | None) -> None:
     run = turn.value
     if not run.unfinished:
         _close(turn)
@@ -326,7 +204,7 @@ def _settle(turn: _Turn, movable_before: int, newly_blocked: str | None) -> None
         turn.send(newly_blocked, m.EndBlocked())
 
 
-def _close(turn: _Turn) -> None:
+def _close(turn: RunTurn) -> None:
     """Every workstream has ended: the gates that nobody waits for now, then the run."""
     run = turn.value
     if run.gates_open:
@@ -345,7 +223,7 @@ def _close(turn: _Turn) -> None:
     # Else it is PAUSED, and completes at its resume.
 
 
-def _end(turn: _Turn, target: State, trigger: str, reason: str | None) -> None:
+def _end(turn: RunTurn, target: State, trigger: str, reason: str | None) -> None:
     run = turn.value
     if run.paused:
         turn.send(DISPATCH, m.HoldRun(run.id, held=False), control=True)
@@ -358,7 +236,7 @@ def _cancelling(run: Run) -> m.Cancel:
     return m.Cancel(run.reason, run.operator)
 
 
-def _hold(turn: _Turn) -> None:
+def _hold(turn: RunTurn) -> None:
     held = turn.value.paused
     turn.send(DISPATCH, m.HoldRun(turn.value.id, held), control=True)
     turn.tell_all(m.ClockHeld(held))
@@ -367,7 +245,7 @@ def _hold(turn: _Turn) -> None:
 # --- the operator's hand --------------------------------------------------------------------------
 
 
-def _hand(turn: _Turn, message: Hand) -> None:
+def _hand(turn: RunTurn, message: Hand) -> None:
     run = turn.value
     if run.completed_at is not None:
         turn.reply(m.Refused(f"{run.id} is {run.state} already"))
@@ -383,11 +261,11 @@ def _hand(turn: _Turn, message: Hand) -> None:
             _rerun(turn, message)
 
 
-def _note(turn: _Turn, event_type: str, message: m.Pause | m.Resume | m.Cancel) -> None:
+def _note(turn: RunTurn, event_type: str, message: m.Pause | m.Resume | m.Cancel) -> None:
     turn.effects.append(Note(event_type, "info", message.reason, None, message.operator))
 
 
-def _pause(turn: _Turn, message: m.Pause) -> None:
+def _pause(turn: RunTurn, message: m.Pause) -> None:
     run = turn.value
     if run.paused:
         return turn.reply(m.Accepted("is paused already", run.id))
@@ -400,7 +278,7 @@ def _pause(turn: _Turn, message: m.Pause) -> None:
     return turn.reply(m.Accepted("paused: what runs finishes", run.id))
 
 
-def _resume(turn: _Turn, message: m.Resume) -> None:
+def _resume(turn: RunTurn, message: m.Resume) -> None:
     run = turn.value
     if not run.paused:
         return turn.reply(m.Accepted("is not paused", run.id))
@@ -415,7 +293,7 @@ def _resume(turn: _Turn, message: m.Resume) -> None:
     return turn.reply(m.Accepted("resumed", run.id))
 
 
-def _cancel(turn: _Turn, message: m.Cancel) -> None:
+def _cancel(turn: RunTurn, message: m.Cancel) -> None:
     run = turn.value
     if run.ending == "cancelled":
         return turn.reply(m.Accepted("is being cancelled already", run.id))
@@ -430,7 +308,7 @@ def _cancel(turn: _Turn, message: m.Cancel) -> None:
     return turn.reply(m.Accepted("cancelled, once all of it has ended", run.id))
 
 
-def _rerun(turn: _Turn, message: m.RerunGate) -> None:
+def _rerun(turn: RunTurn, message: m.RerunGate) -> None:
     """Handed on: the gate itself knows whether it has ended. Whoever asks has looked its id up."""
     run, names = turn.value, list(turn.value.spec.gates)
     name = message.gate_id.rpartition("/gate:")[2].partition("~")[0]

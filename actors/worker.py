@@ -18,58 +18,31 @@ Deliberately absent: what a task is, and which to take next (the dispatcher's).
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import msgspec
 from msgspec.structs import replace
 
 from actors import messages as m
 from actors import pacing
 from actors.effects import CancelTimer, Note, Reply, SetTimer, Spawn
-from actors.machine import Chart, Decision, Edge, Turn
-from actors.spec import UetSeed, WorkerSeed
+from actors.machine import Decision
+from actors.spec import UetSeed
+from actors.worker_state import (
+    CHART,
+    EDGES,
+    NO_LEASE,
+    State,
+    Worker,
+    WorkerMetadata,
+    WorkerTurn,
+    create,
+)
+
+__all__ = ["CHART", "EDGES", "Inbox", "State", "Worker", "WorkerMetadata", "create", "decide"]
 
 DISPATCH = "dispatch:main"
 BEATS_MISSED_MAX = 2
-_NO_LEASE: dict[str, Any] = {"lease": None, "task_id": None, "limit_s": None}
 
-
-class State(StrEnum):
-    INITIALIZING = "initializing"
-    IDLE = "idle"
-    BUSY = "busy"
-    PAUSED = "paused"
-    UNRESPONSIVE = "unresponsive"
-    FAILED = "failed"
-    SHUTDOWN = "shutdown"
-
-
-EDGES = (
-    Edge(State.INITIALIZING, State.IDLE, "registered", "info"),
-    Edge(State.INITIALIZING, State.FAILED, "worker_failed", "error"),
-    Edge(State.INITIALIZING, State.SHUTDOWN, "shutdown", "info"),
-    Edge(State.IDLE, State.BUSY, "task_assigned", "info"),
-    Edge(State.IDLE, State.PAUSED, "paused", "info"),
-    Edge(State.IDLE, State.FAILED, "worker_failed", "error"),
-    Edge(State.IDLE, State.SHUTDOWN, "shutdown", "info"),
-    Edge(State.BUSY, State.IDLE, "task_completed", "info"),
-    Edge(State.BUSY, State.IDLE, "assignment_returned", "info"),
-    Edge(State.BUSY, State.UNRESPONSIVE, "heartbeat_missed", "warning"),
-    Edge(State.BUSY, State.FAILED, "worker_failed", "error"),
-    Edge(State.BUSY, State.SHUTDOWN, "shutdown", "info"),
-    Edge(State.PAUSED, State.IDLE, "resumed", "info"),
-    Edge(State.PAUSED, State.FAILED, "worker_failed", "error"),
-    Edge(State.PAUSED, State.SHUTDOWN, "shutdown", "info"),
-    Edge(State.UNRESPONSIVE, State.BUSY, "heartbeat_resumed", "warning"),
-    Edge(State.UNRESPONSIVE, State.IDLE, "heartbeat_recovered", "warning"),
-    Edge(State.UNRESPONSIVE, State.FAILED, "worker_failed", "error"),
-    Edge(State.UNRESPONSIVE, State.FAILED, "recovery_window_exceeded", "error"),
-    Edge(State.UNRESPONSIVE, State.SHUTDOWN, "shutdown", "info"),
-    Edge(State.FAILED, State.IDLE, "recovered", "warning"),
-    Edge(State.FAILED, State.SHUTDOWN, "shutdown", "info"),
-)
-CHART = Chart("worker", State, State.INITIALIZING, (State.SHUTDOWN,), EDGES)
 
 Work: TypeAlias = m.Assign | m.LeaseEnded | m.ReturnAssignment | m.HeartbeatLimit
 Process: TypeAlias = m.UetReady | m.UetEnded | m.HeartbeatSeen
@@ -78,79 +51,9 @@ Kernel: TypeAlias = m.Begin | m.TimerFired | m.Recovered | m.Announce | m.Shutdo
 Inbox: TypeAlias = Work | Process | Hand | Kernel
 
 
-class Worker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A slot as it is stored. `lease` and `task_id` are there from the assignment to its end."""
-
-    id: str
-    run_id: str | None
-    state: State
-    created_at: float
-    started_at: float | None = None
-    completed_at: float | None = None
-    reason: str | None = None
-    spec: WorkerSeed
-    pool: str
-    kind: str
-    lease: str | None = None
-    task_id: str | None = None
-    uet_id: str | None = None  # the incarnation that has not ended yet
-    incarnation: int = 0
-    ready: bool = False  # that incarnation is up and was not asked to stop
-    restarts: tuple[float, ...] = ()  # the last ones, at most as many as the pool's intensity
-    paused: bool = False
-    draining: bool = False
-    replacing: bool = False
-    limit_s: float | None = None  # the silence that this lease's task allows
-    replaced_by: str | None = None
-
-
-class WorkerMetadata(msgspec.Struct, frozen=True, gc=False):
-    """What every event of a slot carries."""
-
-    heartbeat_status: str  # "ok", "missed", or "none" without a process
-    current_load: int
-    last_heartbeat_age_seconds: float | None
-    crash_detected: bool
-    task_id: str | None
-    uet_id: str | None
-
-
-def create(seed: WorkerSeed, now: float) -> Worker:
-    """The slot of `seed`, which starts its process at `Begin`."""
-    return Worker(
-        id=seed.id,
-        run_id=seed.run_id,
-        state=State.INITIALIZING,
-        created_at=now,
-        spec=seed,
-        pool=seed.pool,
-        kind=seed.slot.kind,
-    )
-
-
-class _Turn(Turn[Worker]):
-    def move(
-        self,
-        target: State,
-        trigger: str,
-        *,
-        silent_s: float | None = None,
-        crashed: bool = False,
-        reason: str | None = None,
-        operator: str | None = None,
-        **changes: Any,
-    ) -> None:
-        worker = self.value
-        beat = "missed" if silent_s is not None else "ok" if worker.ready else "none"
-        task_id = changes.get("task_id") or worker.task_id
-        load = int(target is State.BUSY or target is State.UNRESPONSIVE)
-        metadata = WorkerMetadata(beat, load, silent_s, crashed, task_id, worker.uet_id)
-        self.take(target, trigger, metadata, reason=reason, operator=operator, **changes)
-
-
 def decide(worker: Worker, message: Inbox, now: float) -> Decision[Worker]:
     """One turn. Read by message: most mean one thing in the states that they can meet."""
-    turn = _Turn(CHART, worker, now)
+    turn = WorkerTurn(CHART, worker, now)
     match message:
         case m.Assign():
             _assign(turn, message)
@@ -180,7 +83,7 @@ def decide(worker: Worker, message: Inbox, now: float) -> Decision[Worker]:
 # --- the work ---------------------------------------------------------------------------------
 
 
-def _assign(turn: _Turn, message: m.Assign) -> None:
+def _assign(turn: WorkerTurn, message: m.Assign) -> None:
     worker = turn.value
     if worker.state is not State.IDLE or not worker.ready:
         # The task is still QUEUED and knows best whether it still wants a slot.
@@ -192,7 +95,7 @@ def _assign(turn: _Turn, message: m.Assign) -> None:
     turn.send(message.task, m.Assigned(slot, uet, message.lease))
 
 
-def _lease_ended(turn: _Turn, message: m.LeaseEnded | m.ReturnAssignment) -> None:
+def _lease_ended(turn: WorkerTurn, message: m.LeaseEnded | m.ReturnAssignment) -> None:
     if message.lease != turn.value.lease:
         return None  # of a lease that this slot no longer counts
     if isinstance(message, m.LeaseEnded) and message.undead:
@@ -204,17 +107,17 @@ def _lease_ended(turn: _Turn, message: m.LeaseEnded | m.ReturnAssignment) -> Non
         case State.UNRESPONSIVE:
             _release(turn, "heartbeat_recovered")
         case State.FAILED:
-            turn.change(**_NO_LEASE)
+            turn.change(**NO_LEASE)
             _recover(turn)
         case State.INITIALIZING | State.IDLE | State.PAUSED | State.SHUTDOWN:
             raise AssertionError(f"{turn.value.state} holds no lease")
     return None
 
 
-def _release(turn: _Turn, trigger: str) -> None:
+def _release(turn: WorkerTurn, trigger: str) -> None:
     """BUSY or UNRESPONSIVE -> IDLE, and on to where the operator wants it."""
     was = turn.value
-    turn.move(State.IDLE, trigger, **_NO_LEASE)
+    turn.move(State.IDLE, trigger, **NO_LEASE)
     if was.state is State.UNRESPONSIVE:
         turn.effects.append(CancelTimer("recovery"))
     if was.ready and (was.state is State.UNRESPONSIVE or was.limit_s is not None):
@@ -222,7 +125,7 @@ def _release(turn: _Turn, trigger: str) -> None:
     _settle(turn)
 
 
-def _settle(turn: _Turn) -> None:
+def _settle(turn: WorkerTurn) -> None:
     """IDLE: offers the slot, unless something else was asked for while it could not be done."""
     worker = turn.value
     if worker.state is not State.IDLE:
@@ -238,13 +141,13 @@ def _settle(turn: _Turn) -> None:
         _offer(turn)
 
 
-def _offer(turn: _Turn) -> None:
+def _offer(turn: WorkerTurn) -> None:
     w, slot = turn.value, turn.value.spec.slot
     free = (f"worker:{w.id}", w.run_id, w.pool, w.kind, slot.capabilities, slot.affinity)
     turn.send(DISPATCH, m.SlotFree(*free))
 
 
-def _take_back(turn: _Turn) -> None:
+def _take_back(turn: WorkerTurn) -> None:
     """Before the slot leaves IDLE otherwise than by an assignment."""
     if turn.value.state is State.IDLE and turn.value.ready:
         turn.send(DISPATCH, m.SlotGone(f"worker:{turn.value.id}"))
@@ -253,12 +156,12 @@ def _take_back(turn: _Turn) -> None:
 # --- its process and its heartbeats -------------------------------------------------------------
 
 
-def _begin(turn: _Turn) -> None:
+def _begin(turn: WorkerTurn) -> None:
     if turn.value.state is State.INITIALIZING and not turn.value.incarnation:
         _spawn(turn)
 
 
-def _spawn(turn: _Turn) -> None:
+def _spawn(turn: WorkerTurn) -> None:
     n = turn.value.incarnation + 1
     seed = UetSeed(worker=turn.value.spec, n=n)
     turn.change(incarnation=n, uet_id=seed.id, ready=False, replacing=False)
@@ -266,7 +169,7 @@ def _spawn(turn: _Turn) -> None:
     turn.send(f"uet_worker:{seed.id}", m.Begin())
 
 
-def _ready(turn: _Turn, message: m.UetReady) -> None:
+def _ready(turn: WorkerTurn, message: m.UetReady) -> None:
     if message.uet != f"uet_worker:{turn.value.uet_id}":
         return None  # of an incarnation that was given up
     if turn.value.state is State.SHUTDOWN:
@@ -283,7 +186,7 @@ def _ready(turn: _Turn, message: m.UetReady) -> None:
     return None
 
 
-def _recover(turn: _Turn) -> None:
+def _recover(turn: WorkerTurn) -> None:
     """FAILED -> IDLE, once there is a new process and the old lease is given back."""
     worker = turn.value
     if worker.lease is None and worker.draining:
@@ -293,7 +196,7 @@ def _recover(turn: _Turn) -> None:
         _settle(turn)
 
 
-def _uet_ended(turn: _Turn, message: m.UetEnded) -> None:
+def _uet_ended(turn: WorkerTurn, message: m.UetEnded) -> None:
     worker = turn.value
     if message.uet != f"uet_worker:{worker.uet_id}" or worker.state is State.SHUTDOWN:
         return
@@ -310,13 +213,13 @@ def _uet_ended(turn: _Turn, message: m.UetEnded) -> None:
     # Else the owner stops in good order: the next one finds a slot without a process.
 
 
-def _restart_later(turn: _Turn) -> None:
+def _restart_later(turn: WorkerTurn) -> None:
     wait_s, restarts = pacing.restart(turn.value.spec.slot.restart, turn.value.restarts, turn.now)
     turn.change(restarts=restarts)
     turn.effects.append(SetTimer("restart", turn.now + wait_s))
 
 
-def _fail(turn: _Turn, trigger: str, silent_s: float, reason: str) -> None:
+def _fail(turn: WorkerTurn, trigger: str, silent_s: float, reason: str) -> None:
     """A silent process: killed; its end, which proves what it ran dead, starts the next one."""
     turn.move(State.FAILED, trigger, silent_s=silent_s, reason=reason, ready=False)
     turn.send(f"uet_worker:{turn.value.uet_id}", m.StopUet(kill=True, reason=reason))
@@ -326,18 +229,18 @@ def _patience_s(worker: Worker) -> float:
     return max(BEATS_MISSED_MAX * worker.spec.slot.heartbeat_s, worker.limit_s or 0.0)
 
 
-def _expect_beat(turn: _Turn) -> None:
+def _expect_beat(turn: WorkerTurn) -> None:
     if turn.value.kind == "process":
         due = turn.now + _patience_s(turn.value)
         turn.effects.append(SetTimer("heartbeat", due, volatile=True))
 
 
-def _give_window(turn: _Turn) -> None:
+def _give_window(turn: WorkerTurn) -> None:
     due = turn.now + turn.value.spec.slot.recovery_window_s
     turn.effects.append(SetTimer("recovery", due, volatile=True))
 
 
-def _heartbeat(turn: _Turn, message: m.HeartbeatSeen) -> None:
+def _heartbeat(turn: WorkerTurn, message: m.HeartbeatSeen) -> None:
     worker = turn.value
     if message.uet != f"uet_worker:{worker.uet_id}" or not worker.ready:
         return
@@ -347,13 +250,13 @@ def _heartbeat(turn: _Turn, message: m.HeartbeatSeen) -> None:
     _expect_beat(turn)
 
 
-def _limit(turn: _Turn, message: m.HeartbeatLimit) -> None:
+def _limit(turn: WorkerTurn, message: m.HeartbeatLimit) -> None:
     if message.lease == turn.value.lease and turn.value.state is State.BUSY:
         turn.change(limit_s=message.timeout_s)
         _expect_beat(turn)
 
 
-def _timer(turn: _Turn, message: m.TimerFired) -> None:
+def _timer(turn: WorkerTurn, message: m.TimerFired) -> None:
     worker, heartbeat_s = turn.value, turn.value.spec.slot.heartbeat_s
     match message.key:
         case "restart":
@@ -369,7 +272,7 @@ def _timer(turn: _Turn, message: m.TimerFired) -> None:
             _fail(turn, "recovery_window_exceeded", silent_s, "silent past its recovery window")
 
 
-def _missed(turn: _Turn) -> None:
+def _missed(turn: WorkerTurn) -> None:
     worker = turn.value
     silent_s = _patience_s(worker)
     if worker.state is State.BUSY:
@@ -381,7 +284,7 @@ def _missed(turn: _Turn) -> None:
         _fail(turn, "worker_failed", silent_s, "silent while idle")
 
 
-def _recovered(turn: _Turn, message: m.Recovered | m.Announce) -> None:
+def _recovered(turn: WorkerTurn, message: m.Recovered | m.Announce) -> None:
     worker = turn.value
     if isinstance(message, m.Announce):
         return _settle(turn)
@@ -396,7 +299,7 @@ def _recovered(turn: _Turn, message: m.Recovered | m.Announce) -> None:
 # --- the operator's hand, and the run's end -----------------------------------------------------
 
 
-def _hand(turn: _Turn, message: Hand) -> None:
+def _hand(turn: WorkerTurn, message: Hand) -> None:
     worker = turn.value
     if worker.state is State.SHUTDOWN:
         cure = f"; {worker.replaced_by} stands in its place" if worker.replaced_by else ""
@@ -414,11 +317,11 @@ def _hand(turn: _Turn, message: Hand) -> None:
     turn.effects.append(Reply(m.Accepted(text, worker.id)))
 
 
-def _note(turn: _Turn, event_type: str, message: Hand) -> None:
+def _note(turn: WorkerTurn, event_type: str, message: Hand) -> None:
     turn.effects.append(Note(event_type, "info", message.reason, None, message.operator))
 
 
-def _pause(turn: _Turn, message: m.Pause) -> str:
+def _pause(turn: WorkerTurn, message: m.Pause) -> str:
     if turn.value.paused:
         return "already paused"
     turn.change(paused=True)
@@ -430,7 +333,7 @@ def _pause(turn: _Turn, message: m.Pause) -> str:
     return "takes nothing new once what it does has ended"
 
 
-def _resume(turn: _Turn, message: m.Resume) -> str:
+def _resume(turn: WorkerTurn, message: m.Resume) -> str:
     if not turn.value.paused:
         return "not paused"
     turn.change(paused=False)
@@ -442,7 +345,7 @@ def _resume(turn: _Turn, message: m.Resume) -> str:
     return "resumed"
 
 
-def _drain(turn: _Turn, message: m.Drain) -> str:
+def _drain(turn: WorkerTurn, message: m.Drain) -> str:
     _note(turn, "worker_drain_requested", message)
     if turn.value.lease is not None:
         turn.change(draining=True)
@@ -451,7 +354,7 @@ def _drain(turn: _Turn, message: m.Drain) -> str:
     return "shut down"
 
 
-def _replace(turn: _Turn, message: m.Replace) -> str:
+def _replace(turn: WorkerTurn, message: m.Replace) -> str:
     if not turn.value.ready:
         return "it is getting a new process already"
     _note(turn, "worker_replace_requested", message)
@@ -463,29 +366,29 @@ def _replace(turn: _Turn, message: m.Replace) -> str:
     return "gets a new process"
 
 
-def _stop_to_replace(turn: _Turn) -> None:
+def _stop_to_replace(turn: WorkerTurn) -> None:
     if turn.value.replacing and turn.value.ready:
         turn.change(ready=False)
         turn.effects.append(CancelTimer("heartbeat"))
         turn.send(f"uet_worker:{turn.value.uet_id}", m.StopUet(reason="replaced"))
 
 
-def _shutdown(turn: _Turn, message: m.Shutdown) -> None:
+def _shutdown(turn: WorkerTurn, message: m.Shutdown) -> None:
     if turn.value.state is not State.SHUTDOWN:
         _end(turn, message.reason)
     elif turn.value.replaced_by is not None:
         turn.send(f"worker:{turn.value.replaced_by}", message)
 
 
-def _end(turn: _Turn, reason: str | None, by: str | None = None, kill: bool = False) -> None:
+def _end(turn: WorkerTurn, reason: str | None, by: str | None = None, kill: bool = False) -> None:
     uet_id, doubted = turn.value.uet_id, turn.value.state is State.UNRESPONSIVE
     turn.send(DISPATCH, m.SlotGone(f"worker:{turn.value.id}"))
-    turn.move(State.SHUTDOWN, "shutdown", reason=reason, operator=by, ready=False, **_NO_LEASE)
+    turn.move(State.SHUTDOWN, "shutdown", reason=reason, operator=by, ready=False, **NO_LEASE)
     if uet_id is not None:
         turn.send(f"uet_worker:{uet_id}", m.StopUet(kill or doubted, reason))
 
 
-def _retire(turn: _Turn) -> None:
+def _retire(turn: WorkerTurn) -> None:
     """What its task ran cannot be killed: the slot goes, and another takes its place."""
     worker = turn.value
     reason = f"processes of {worker.task_id} survived KILL"
