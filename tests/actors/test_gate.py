@@ -11,7 +11,8 @@ from actors import gate as machine
 from actors import messages as m
 from actors import spec
 from actors.effects import KillGate, Note, RunGate, Send, SetTimer, Spawn
-from actors.gate import SLICE, Gate, State
+from actors.gate import Gate, State
+from actors.gate_state import SLICE
 from actors.messages import Outcome, Standing
 from tests.actors.steps import after, answer, effects, sent, step, triggers
 
