@@ -16,36 +16,24 @@ from typing import Any
 import anyio
 from anyio.abc import TaskStatus
 
-from actors import gate, spec, task, uet_worker, worker, workstream
-from actors.dispatch import Dispatch
-from actors.messages import Announce
+from actors import spec
 from runtime import recovery
-from runtime.cell import Cell
 from runtime.clock import Clock, SystemClock
 from runtime.control.server import Owner, serving
 from runtime.crash import crash_points
 from runtime.errors import RuntimeStopped
 from runtime.events import Events
-from runtime.inbox import Envelope
 from runtime.kinds import KINDS, Kind
 from runtime.limits import CLOSE_TIMEOUT_S, INLINE_SLOTS
 from runtime.log import Log
 from runtime.perform import Performer, Performers
 from runtime.recovery import RecoveryReport
 from runtime.runtime import Runtime
-from runtime.seed import CREATOR, DISPATCH, creator_kind, dispatch_kind
+from runtime.seed import creator_kind, furnish
 from runtime.store import Store
 from runtime.supervisor import Supervisor
 from runtime.version import VERSION
 from runtime.work import Work
-
-CREATE: Mapping[str, Callable[[Any, float], Any]] = {
-    "workstream": workstream.create,
-    "task": task.create,
-    "test_gate": gate.create,
-    "uet_worker": uet_worker.create,
-    "worker": worker.create,
-}
 
 # What a command line owns: a plan's callables run in a child, never inside the supervisor.
 COMMAND_POOLS: Mapping[str, spec.Pool] = {"local": spec.Pool(kind="process")}
@@ -204,25 +192,7 @@ def _assemble(
     creator = creator_kind()
     log = Log(store.layout.log)
     sup = Supervisor(store, clock, {**kinds, creator.name: creator}, crash_point, log)
-    sup.router.cells[CREATOR] = Cell(CREATOR, creator, None, 0)
-    sup.turns.create = dict(CREATE)
-    dispatcher = Dispatch(store.owner_epoch, os.cpu_count() or 1) if execute else None
-
-    def rebuild_index() -> None:
-        nonlocal dispatcher
-        if sup.holding:
-            dispatcher = None
-        if dispatcher is not None:
-            # Leases are never given twice, also those of discarded epochs.
-            dispatcher = Dispatch(store.owner_epoch, os.cpu_count() or 1, dispatcher.counter)
-        sup.router.cells[DISPATCH] = Cell(DISPATCH, dispatch_kind(dispatcher), None, 0)
-        for cell in list(sup.router.cells.values()):
-            if cell.kind.name in ("run", "task", "worker", "test_gate") and not cell.ended:
-                announce = Envelope(cell.address, Announce(), control=True, kept=True)
-                sup.router.post(announce)
-
-    sup.rebuild_index = rebuild_index
-    rebuild_index()
+    furnish(sup, os.cpu_count() or 1, execute=execute)
     return sup
 
 

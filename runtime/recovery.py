@@ -19,9 +19,9 @@ from runtime.store import Damaged
 
 if TYPE_CHECKING:
     from runtime.cell import Cell
+    from runtime.kernel import Kernel
     from runtime.perform import Performers
     from runtime.store import Stored
-    from runtime.supervisor import Supervisor
     from runtime.work.reap import Record
 
 
@@ -60,7 +60,7 @@ _ACTIONS: dict[tuple[str, str], str] = {
 }
 
 
-async def read_back(sup: Supervisor) -> tuple[list[Cell], list[Stored]]:
+async def read_back(sup: Kernel) -> tuple[list[Cell], list[Stored]]:
     """Makes a cell of every unfinished actor, and learns the next keys of every table. Also what
     cannot be one: the actors whose kind this program has not registered; they wait as they are."""
     turns, store = sup.turns, sup.store
@@ -111,7 +111,7 @@ def processes(cells: list[Cell]) -> list[Record]:
 
 
 async def announce(
-    sup: Supervisor, cells: list[Cell], performers: Performers | None, undead: frozenset[str]
+    sup: Kernel, cells: list[Cell], performers: Performers | None, undead: frozenset[str]
 ) -> tuple[int, int]:
     """Tells everyone, in the order of the header. Returns how many messages and effects waited."""
     epoch = sup.store.owner_epoch

@@ -19,7 +19,7 @@ from runtime.errors import TurnFailed
 from runtime.inbox import Envelope
 
 if TYPE_CHECKING:
-    from runtime.supervisor import Supervisor
+    from runtime.kernel import Kernel
 
 Item = Envelope | tuple[str, Any]
 
@@ -27,36 +27,36 @@ Item = Envelope | tuple[str, Any]
 class Rollback:
     """What is to be offered again, and how much of it at a time."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._sup = supervisor
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
         self._again: deque[Item] = deque()
         self._chunk = 1
 
     @property
     def pending(self) -> bool:
         """Whether items are still to be offered, and the outside is held back."""
-        return self._sup.router.held is not None
+        return self._kernel.router.held is not None
 
     async def undo(self, failed: Epoch, why: str) -> None:
         """Discards the failed epoch and the open one. Turns stand still meanwhile."""
-        turns, router = self._sup.turns, self._sup.router
+        turns, router = self._kernel.turns, self._kernel.router
         if router.held is None:
             router.held = []
         discarded = turns.open
         turns.open = Epoch(discarded.number + 1)
         items = self._to_repeat((failed, discarded))
         await self._read_again((failed, discarded))
-        turns.watchers = await self._sup.store.watches()
+        turns.watchers = await self._kernel.store.watches()
         for target in list(turns.watchers):
             cell = router.cells.get(target)
             if cell is not None and cell.ended:
                 turns.tell_watchers(cell)  # what told them was discarded
-        await self._sup.wake_all()
-        self._sup.rebuild_index()
+        await self._kernel.wake_all()
+        self._kernel.rebuild_index()
         self._again.extendleft(reversed([item for item in items if self._is_valid(item)]))
         consumed = len(failed.consumed)
         if consumed == 0:
-            raise self._sup.stop(f"the store refuses what nothing from outside caused: {why}")
+            raise self._kernel.stop(f"the store refuses what nothing from outside caused: {why}")
         if consumed == 1:
             culprit = failed.consumed[0]
             if self._again and self._again[0] is culprit:
@@ -85,7 +85,7 @@ class Rollback:
         # is built anew.
         waiting = [
             item
-            for item in self._sup.router.take_back()
+            for item in self._kernel.router.take_back()
             if isinstance(item, tuple) or item.kept or item.row
         ]
         return [*retaken, *told, *waiting]
@@ -93,7 +93,7 @@ class Rollback:
     async def _read_again(self, epochs: tuple[Epoch, ...]) -> None:
         """Every cell that the epochs touched, as the store has it; volatile timers, which the store
         does not have, as they were before the epochs."""
-        turns, router = self._sup.turns, self._sup.router
+        turns, router = self._kernel.turns, self._kernel.router
         made = [timer for epoch in epochs for timer in epoch.volatile_new]
         for timer in made:
             if timer.armed and timer.cell.timers:
@@ -105,8 +105,8 @@ class Rollback:
             router.cells.pop(address, None)
             back += [timer for timer in (cell.timers or {}).values() if timer.volatile]
             cell.timers = None  # what is still in the heap for it is dead
-        for stored in (await self._sup.store.load_many(list(touched))).values():
-            self._sup.adopt(stored)
+        for stored in (await self._kernel.store.load_many(list(touched))).values():
+            self._kernel.adopt(stored)
         for timer in back:
             holder = router.cells.get(timer.cell.address)
             if holder is not None:
@@ -119,37 +119,37 @@ class Rollback:
         if timer is None:
             return True
         assert isinstance(item, Envelope)
-        cell = self._sup.router.cells.get(timer.cell.address)
+        cell = self._kernel.router.cells.get(timer.cell.address)
         item.timer = (cell.timers or {}).get(timer.key) if cell is not None else None
         return item.timer is not None and item.timer.due == timer.due
 
     def _bury(self, item: Item, why: str) -> None:
-        sup = self._sup
+        kernel = self._kernel
         to, message = item if isinstance(item, tuple) else (item.to, item.item)
         cause = f"the store refuses what it led to: {why}"
-        sup.bury(to, message, cause)
+        kernel.bury(to, message, cause)
         if isinstance(item, Envelope):
             item.taken = True
             if item.row:
-                sup.turns.open.rows_gone.append(item.row)
+                kernel.turns.open.rows_gone.append(item.row)
             if item.outbox:
-                sup.turns.open.outbox_gone.append(item.outbox)
+                kernel.turns.open.outbox_gone.append(item.outbox)
             if item.reply is not None:
                 item.reply.fail(TurnFailed(to, cause))
-        cell = sup.router.cells.get(to)
+        cell = kernel.router.cells.get(to)
         if cell is not None and cell.kind.table and cell.suspended is None:
             reason = f"{type(message).__name__} led to what the store refuses: {why}"
-            sup.turns.suspend(cell, reason, sup.clock.now())
+            kernel.turns.suspend(cell, reason, kernel.clock.now())
 
     def take_back(self) -> list[Item]:
         """What still waits to be offered again: this owner will not."""
-        again, self._again = [*self._again, *(self._sup.router.held or ())], deque()
-        self._sup.router.held = None
+        again, self._again = [*self._again, *(self._kernel.router.held or ())], deque()
+        self._kernel.router.held = None
         return again
 
     def offer_again(self) -> None:
         """The next items, once everything before them is committed."""
-        router = self._sup.router
+        router = self._kernel.router
         if not self._again:
             held, router.held = router.held or [], None
             self._again.extend(held)

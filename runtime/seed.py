@@ -6,18 +6,33 @@ an index over tasks, workers and gates, and is built anew from what they announc
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from actors import dispatch
+from actors import dispatch, gate, task, uet_worker, worker, workstream
 from actors.effects import Effect, Reply, Send, Spawn
 from actors.machine import Decision
-from actors.messages import Accepted
+from actors.messages import Accepted, Announce
+from runtime.cell import Cell
+from runtime.inbox import Envelope
 from runtime.kinds import Kind, memory_kind
+
+if TYPE_CHECKING:
+    from runtime.kernel import Kernel
 
 CREATOR = "creator:main"
 DISPATCH = "dispatch:main"
+
+CREATE: Mapping[str, Callable[[Any, float], Any]] = {
+    "workstream": workstream.create,
+    "task": task.create,
+    "test_gate": gate.create,
+    "uet_worker": uet_worker.create,
+    "worker": worker.create,
+}
+_ANNOUNCED = ("run", "task", "worker", "test_gate")
 
 
 class Lift(Effect, frozen=True):
@@ -65,3 +80,27 @@ def dispatch_kind(dispatcher: dispatch.Dispatch | None) -> Kind:
         return Decision(value, (), dispatcher.decide(message, now))
 
     return memory_kind("dispatch", decide)
+
+
+def furnish(kernel: Kernel, gate_places: int, *, execute: bool) -> None:
+    """Puts the two into an empty kernel. `gate_places`: how many gate commands run at a time."""
+    epoch = kernel.store.owner_epoch
+    kernel.router.cells[CREATOR] = Cell(CREATOR, kernel.turns.kinds["creator"], None, 0)
+    kernel.turns.create = dict(CREATE)
+    dispatcher = dispatch.Dispatch(epoch, gate_places) if execute else None
+
+    def rebuild_index() -> None:
+        nonlocal dispatcher
+        if kernel.holding:
+            dispatcher = None
+        if dispatcher is not None:
+            # Leases are never given twice, also those of discarded epochs.
+            dispatcher = dispatch.Dispatch(epoch, gate_places, dispatcher.counter)
+        kernel.router.cells[DISPATCH] = Cell(DISPATCH, dispatch_kind(dispatcher), None, 0)
+        for cell in list(kernel.router.cells.values()):
+            if cell.kind.name in _ANNOUNCED and not cell.ended:
+                announce = Envelope(cell.address, Announce(), control=True, kept=True)
+                kernel.router.post(announce)
+
+    kernel.rebuild_index = rebuild_index
+    rebuild_index()

@@ -126,7 +126,7 @@ class Turns:
                 cell.scheduled = False
                 if cell.suspended is not None:
                     continue
-                turns += self._activate(cell, now)
+                turns += self.activate(cell, now)
                 if cell.inbox or cell.control:
                     cell.scheduled = True
                     backlog.append(cell)
@@ -145,9 +145,11 @@ class Turns:
             router.taking = False
         self.turns_total += turns
 
-    def _activate(self, cell: Cell, now: float) -> int:
+    def activate(self, cell: Cell, now: float, quantum: int = ACTOR_QUANTUM_TURNS) -> int:
+        """Takes what waits for one actor, control before work, up to `quantum` turns of it. Returns
+        how many it was."""
         turns = 0
-        while turns < ACTOR_QUANTUM_TURNS:
+        while turns < quantum:
             lane = cell.control or cell.inbox
             if not lane:
                 break

@@ -316,7 +316,7 @@ async def test_idle_actors_that_ended_leave_memory_and_can_still_be_asked(tmp_pa
 async def test_a_full_disk_acknowledges_nothing_and_goes_on_when_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runtime.supervisor.DISK_RETRY_S", 0.01)
+    monkeypatch.setattr("runtime.kernel.DISK_RETRY_S", 0.01)
     async with opened(tmp_path) as rt:
         ref = await account(rt, "a")
         writer = rt._sup.store._thread._db

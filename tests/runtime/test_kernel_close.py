@@ -77,7 +77,7 @@ async def test_closing_while_nothing_can_be_committed_is_bounded_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runtime.opening.CLOSE_TIMEOUT_S", 0.3)
-    monkeypatch.setattr("runtime.supervisor.DISK_RETRY_S", 0.01)
+    monkeypatch.setattr("runtime.kernel.DISK_RETRY_S", 0.01)
     monkeypatch.setitem(Store.open.__func__.__kwdefaults__, "busy_s", 0.05)
     async with opened(tmp_path) as rt:
         await account(rt, "a")

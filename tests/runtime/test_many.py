@@ -13,7 +13,7 @@ from tests.runtime.ledger_actor import CHART, Account, Add, Forge, Inbox, Sum, W
 
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.supervisor.CELLS_MAX", 20)
+    monkeypatch.setattr("runtime.kernel.CELLS_MAX", 20)
 
 
 async def test_a_run_of_more_tasks_than_fit_completes_with_few_in_memory(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ async def test_no_effect_of_a_discarded_turn_leaves(tmp_path: Path) -> None:
 async def test_a_message_that_was_stored_with_a_refused_epoch_is_not_delivered_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runtime.supervisor.EPOCH_ROWS_MAX", 8)
+    monkeypatch.setattr("runtime.kernel.EPOCH_ROWS_MAX", 8)
     for name in ("SLICE_TURNS", "LOOK_TURNS"):
         monkeypatch.setattr(f"runtime.turns.{name}", 1)
     async with opened(tmp_path) as rt:
@@ -169,7 +169,7 @@ async def test_a_due_timer_keeps_its_place_among_the_inputs_of_a_discarded_epoch
             await rt.tell(ref, Wake(f"nap {volatile}", clock.now() + 10, volatile))
         await rt.wait_idle()
         clock.advance(10)
-        rt._sup._fire_due()
+        rt._sup.fire_due()
         await rt.tell(ref, Play(lambda a: see(a, "told")))
         await rt.tell(bad, Forge())
         await rt.wait_idle()
@@ -277,7 +277,7 @@ async def test_who_reads_while_the_store_is_reopened_waits(
         boundary.fail = ["in_commit"]
         await rt.tell(ref, Add(1))
         found = []
-        while boundary.fail or rt._sup._in_flight:
+        while boundary.fail or rt._sup.in_flight:
             found.append(await rt.exists("account:nobody"))
         assert set(found) == {False}
 
@@ -285,7 +285,7 @@ async def test_who_reads_while_the_store_is_reopened_waits(
 async def test_a_database_locked_by_another_process_delays_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runtime.supervisor.DISK_RETRY_S", 0.01)
+    monkeypatch.setattr("runtime.kernel.DISK_RETRY_S", 0.01)
     monkeypatch.setitem(Store.open.__func__.__kwdefaults__, "busy_s", 0.05)
     script = (
         "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None);"
@@ -336,7 +336,7 @@ async def test_an_owner_that_lost_the_directory_stops_and_tells_everybody(tmp_pa
 async def test_a_log_that_cannot_be_written_ends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runtime.supervisor.DISK_RETRY_S", 0.01)
+    monkeypatch.setattr("runtime.kernel.DISK_RETRY_S", 0.01)
     monkeypatch.setitem(Store.open.__func__.__kwdefaults__, "busy_s", 0.05)
     async with opened(tmp_path) as rt:
         ref = await account(rt, "a")
