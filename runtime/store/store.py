@@ -24,6 +24,7 @@ import anyio
 from runtime.kinds import KINDS
 from runtime.store import commit, loading, opening
 from runtime.store.book import Book
+from runtime.store.brisk import brisk
 from runtime.store.connection import Thread, synchronous
 from runtime.store.errors import (
     CommitUnknown,
@@ -182,6 +183,10 @@ class Store:
         return batch.lines
 
     def _write(self, batch: Batch, db: sqlite3.Connection) -> None:
+        with brisk():
+            self._write_whole(batch, db)
+
+    def _write_whole(self, batch: Batch, db: sqlite3.Connection) -> None:
         journal = self._journal
         assert journal is not None
         assert batch.head is not None
