@@ -5,7 +5,6 @@ Deliberately absent: states. Here is arithmetic over one spec; `actors.breaker` 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import zlib
 
@@ -27,6 +26,12 @@ TOLD_WAIT_S_MAX = 7 * 86_400.0
 GROWTH_MAX = 10.0
 _RUNGS_MAX = 64
 
+# What says that the tool is there and works, whatever the caller thinks of its answer.
+ANSWERS = frozenset({CallOutcome.OK, CallOutcome.CALLER_FAULT})
+
+# After closing, calls at a time are doubled up to here; who bore so many bears any number.
+RAMP_MAX = 64
+
 # Of a tool's error line; the whole of it is in the log of the call.
 ERROR_CHARS_MAX = 200
 
@@ -39,12 +44,6 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 NOTHING_COUNTED = Counts()
-
-
-def breaker_id(tool: str, command: tuple[str, ...]) -> str:
-    """A tool's breaker: another command under the same name is another tool."""
-    digest = hashlib.sha256("\0".join(command).encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{tool}-{digest[:12]}"
 
 
 def classified(spec: BreakerSpec, settle: Settle) -> CallOutcome:

@@ -8,6 +8,7 @@ import msgspec
 
 from actors.effects import Address
 from actors.messages import Message
+from actors.spec import Breaker as BreakerSpec
 
 # A caller who does not say how long its call may take: longer than nearly every tool call, and
 # short enough that a lost probe does not keep a tool shut for the night.
@@ -48,7 +49,9 @@ BEARINGS: dict[CallOutcome, Bearing] = {
     CallOutcome.OK: Bearing(Weight.SUCCESS, Weight.SUCCESS, burns_attempt=True),
     CallOutcome.TOOL_FAILURE: Bearing(Weight.FAILURE, Weight.FAILURE, burns_attempt=True),
     CallOutcome.SLOW: Bearing(Weight.SLOW, Weight.SLOW, burns_attempt=True),
-    CallOutcome.CALLER_FAULT: Bearing(Weight.NOTHING, Weight.NOTHING, burns_attempt=True),
+    # To a probe an answer is an answer: a linter that has findings in all it is shown works well,
+    # and were that no verdict, its breaker would reopen for ever.
+    CallOutcome.CALLER_FAULT: Bearing(Weight.NOTHING, Weight.SUCCESS, burns_attempt=True),
     CallOutcome.UNREACHABLE: Bearing(Weight.NOTHING, Weight.NOTHING, burns_attempt=False),
     CallOutcome.CANCELLED: Bearing(Weight.NOTHING, Weight.NOTHING, burns_attempt=False),
     CallOutcome.LAPSED: Bearing(Weight.NOTHING, Weight.FAILURE, burns_attempt=False),
@@ -63,11 +66,13 @@ class Admit(Message, frozen=True):
     """May I call the tool now? The answer is a `Ticket` or a `Refusal`.
 
     It is sent to `owner`; where there is none (a caller outside the kernel) it is the reply.
-    `lease_s` is how long a probe may take before it counts as lost.
+    `lease_s` is how long a probe may take before it counts as lost. `call` is the caller's own name
+    for this call, and comes back with the answer.
     """
 
     owner: Address | None = None
     lease_s: float = PROBE_LEASE_S
+    call: str | None = None
 
 
 class Ticket(Message, frozen=True):
@@ -84,6 +89,7 @@ class Ticket(Message, frozen=True):
     deadline: float
     serial: int = 0
     would_refuse: bool = False
+    call: str | None = None
 
 
 class Refusal(Message, frozen=True):
@@ -94,6 +100,7 @@ class Refusal(Message, frozen=True):
     mode: str
     retry_after_s: int | None
     reason: str | None = None
+    call: str | None = None
 
 
 class Settle(Message, frozen=True):
@@ -119,6 +126,24 @@ class Settled(Message, frozen=True):
     counted: bool
     burns_attempt: bool
     state: str
+
+
+class Blame(Message, frozen=True):
+    """One failure against the tool beside its calls, each of which was settled: `by` has gone round
+    in circles with it."""
+
+    by: Address
+    reason: str
+
+
+class Revise(Message, frozen=True):
+    """A plan was submitted whose breaker or health command for this tool is another one. It takes
+    effect from here on: the newest plan counts."""
+
+    spec: BreakerSpec
+    health: tuple[str, ...] = ()
+    base_dir: str = "."
+    reason: str | None = None
 
 
 class WouldAdmit(Message, frozen=True):

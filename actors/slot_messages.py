@@ -73,6 +73,8 @@ class Enqueue(Message, frozen=True):
     run_priority: int = 0  # before `priority`
     since: float = 0.0  # when it entered QUEUED: who waited longer goes first among equals
     own_slots: bool = False  # its plan has pools: it takes a slot of its own run or none
+    tool: str | None = None  # the id of its tool's breaker
+    tool_limit: int | None = None  # executions of that tool at a time, over all runs
 
 
 class Dequeue(Message, frozen=True):
@@ -111,6 +113,29 @@ class KeyFree(Message, frozen=True):
 
     run_id: str
     key: str
+
+
+class ToolTaken(Message, frozen=True):
+    """From a task that holds a slot for its tool, to a new dispatcher."""
+
+    task: Address
+    tool: str
+
+
+class ToolFree(Message, frozen=True):
+    """From a task whose execution of a tool is over. Unknown: nothing."""
+
+    task: Address
+    tool: str
+
+
+class ToolAllowance(Message, frozen=True):
+    """From a tool's breaker: so many executions that begin from now on, in `epoch`, may be under
+    way at a time. 0: none; None: any number."""
+
+    tool: str
+    allowed: int | None
+    epoch: int = 0
 
 
 class HoldRun(Message, frozen=True):

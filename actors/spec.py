@@ -8,6 +8,7 @@ A seed is the entity's `spec`, written once; `create(seed, now)` of its module m
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -112,6 +113,11 @@ class Tool(_Spec, frozen=True):
     concurrency: int | None = None  # executions at a time, over all runs; None: no bound
     breaker: Breaker = Breaker()
     loop: Loop | None = None
+
+
+def breaker_id(name: str, command: tuple[str, ...]) -> str:
+    """The breaker of a tool: another command under the same name is another tool."""
+    return f"{name}-{hashlib.sha256(msgspec.json.encode(command)).hexdigest()[:10]}"
 
 
 class Patch(_Spec, frozen=True):

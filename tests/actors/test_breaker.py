@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from actors import guard_messages as guard
 from actors.breaker import Breaker, Mode, State, create, decide, would_admit
-from actors.breaker_rules import breaker_id, faults
+from actors.breaker_rules import faults
 from actors.effects import CancelTimer, Note, Reply, Send, SetTimer, Watch
 from actors.messages import Cancel, Ended, Pause, Recovered, Refused, Resume, TimerFired
 from actors.spec import Breaker as BreakerSpec
+from actors.spec import breaker_id
 from tests.actors.breaker_kit.ours import VERBS, Ours
 from tests.actors.breaker_kit.port import fail, half_open
 

@@ -8,7 +8,7 @@ import msgspec
 
 from actors import breaker as module
 from actors import guard_messages as guard
-from actors.breaker import CHART, Breaker, create, decide
+from actors.breaker import CHART, DISPATCH, Breaker, create, decide
 from actors.effects import CancelTimer, Note, Reply, Send, SetTimer, Watch
 from actors.messages import Accepted, Ended, Recovered, TimerFired
 from actors.spec import Breaker as BreakerSpec
@@ -26,11 +26,14 @@ VERBS: dict[str, type[guard.ForceOpen | guard.ForceClose | guard.Hold]] = {
 class Ours:
     """Implements `Subject`; `effects` holds all that was ever asked for, in order."""
 
+    lazy = False
+
     def __init__(self, name: str = "tool", **settings: Any) -> None:
         self.now = 1_000.0
         self.records: list[Record] = []
         self.stale: list[int] = []
         self.effects: list[Any] = []
+        self.allowances: list[int | None] = []  # as they were told to the dispatcher
         self.timers: dict[str, SetTimer] = {}
         self.watched: set[str] = set()
         spec = BreakerSpec(**{"jitter": 0.0} | settings)
@@ -53,6 +56,10 @@ class Ours:
         return self.value.due
 
     @property
+    def stored(self) -> bytes:
+        return msgspec.json.encode(self.value)
+
+    @property
     def durable(self) -> Breaker:
         return self.value
 
@@ -65,10 +72,12 @@ class Ours:
             self.records.append(
                 Record(e.source, e.target, e.trigger, e.severity, e.reason, e.operator, e.metadata)
             )
-        for effect in decision.effects:
+        said = [e for e in decision.effects if not _to_dispatcher(e)]
+        for effect in said:
             self._carry_out(effect)
-        self.effects += decision.effects
-        return list(decision.effects)
+        self.effects += said
+        self.allowances += [e.message.allowed for e in decision.effects if _to_dispatcher(e)]
+        return said
 
     def _carry_out(self, effect: Any) -> None:
         match effect:
@@ -143,6 +152,10 @@ class Ours:
 
     def illegal(self, source: str, target: str) -> None:
         CHART.take(source, target, "manual_override")
+
+
+def _to_dispatcher(effect: Any) -> bool:
+    return isinstance(effect, Send) and effect.to == DISPATCH
 
 
 def _permit(said: Any) -> Permit:

@@ -98,7 +98,7 @@ def the_death_of_the_probes_owner_frees_it_at_once_and_no_others_does(make: Make
 
 @case(45)
 def three_probes_in_a_row_without_a_verdict_reopen_it(make: Make) -> None:
-    for outcome in ("cancelled", "caller_fault", "unreachable"):
+    for outcome in ("cancelled", "unreachable"):
         subject = half_open(make, growth=5.0)
         fail(subject, 2, outcome=outcome)
         assert subject.state == "half_open"
