@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import sqlite3
 from contextlib import aclosing
 from pathlib import Path
@@ -16,6 +18,10 @@ from actors.messages import Accepted, Begin, Refused
 from actors.spec import Breaker as BreakerSpec
 from runtime import Runtime, VirtualClock, open_runtime
 from runtime.store import OwnerBusy
+from tests.runtime.disk_kit import SmallDisk, small_disk
+from tests.runtime.kernel_kit import until
+
+__all__ = ["small_disk"]
 
 SPEC = BreakerSpec(failure_threshold=2, cooldown_s=60.0, jitter=0.0)
 SEED = pm.PatchSeed(id="p1", run_id=None, task_id=None, base_commit="base", content="tree:abc")
@@ -86,6 +92,31 @@ async def test_a_probe_that_was_lost_with_its_owner_keeps_the_breaker_from_nobod
         late = await rt.ask(ref, guard.Settle(lost, guard.CallOutcome.OK))
         assert late.outcome is guard.CallOutcome.STALE
         assert (await call(rt, ref, guard.CallOutcome.OK)).state == "closed"
+
+
+async def test_while_the_log_cannot_be_written_nobody_is_let_through_and_that_is_said_once(
+    small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.kernel.DISK_RETRY_S", 0.01)
+    clock = still()
+    state = small_disk.root / ".state"
+    async with open_runtime(state, clock=clock) as rt:
+        ref = await a_breaker(rt)
+        await trip(rt, ref)
+        clock.advance(60.0)
+        await rt.wait_idle()
+        small_disk.fill()
+        probe = asyncio.ensure_future(rt.ask(ref, guard.Admit()))
+        await until(lambda: rt.statistics()["trouble"])
+        for _ in range(3):  # further tries to commit
+            await asyncio.sleep(0.02)
+        assert not probe.done()
+        small_disk.free()
+        assert (await probe).serial == 1
+        assert rt.statistics()["trouble"] is None
+    lines = (state / "banksman.log").read_text().splitlines()
+    said = [json.loads(line)["event"] for line in lines]
+    assert [word for word in said if "commit" in word] == ["not_committed", "committed_again"]
 
 
 async def test_the_cooldowns_end_is_on_record_without_any_caller(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.actors.breaker_kit.port import Make, case, fail
+from tests.actors.breaker_kit.port import Make, case, each, fail
 
 COUNTED = {"window": "count", "size": 10, "minimum_calls": 4, "failure_rate": 0.5}
 TIMED = {"window": "time", "size": 10, "minimum_calls": 4, "failure_rate": 0.5}
@@ -91,8 +91,7 @@ def a_success_that_took_too_long_counts_as_slow(make: Make) -> None:
 
 @case(11)
 def a_cancelled_call_leaves_every_count_as_it_was(make: Make) -> None:
-    for settings in ({"failure_threshold": 2}, COUNTED, TIMED):
-        subject = make(**settings)
+    for subject in each(make, {"failure_threshold": 2}, COUNTED, TIMED):
         fail(subject)
         before = subject.durable
         fail(subject, 10, outcome="cancelled")
@@ -110,8 +109,7 @@ def a_call_whose_end_nobody_knows_counts_neither_way(make: Make) -> None:
 
 @case(13)
 def neither_the_callers_faults_nor_an_unreachable_tool_open_it(make: Make) -> None:
-    for settings in ({"failure_threshold": 1}, COUNTED | {"minimum_calls": 1}):
-        subject = make(**settings)
+    for subject in each(make, {"failure_threshold": 1}, COUNTED | {"minimum_calls": 1}):
         fail(subject, 20, outcome="caller_fault")
         fail(subject, 20, outcome="unreachable")
         assert subject.state == "closed"

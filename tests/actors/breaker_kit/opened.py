@@ -184,6 +184,7 @@ def neither_a_long_row_of_openings_nor_an_absurd_pause_overflows(make: Make) -> 
 @case(36)
 def the_end_of_the_cooldown_shows_without_a_caller(make: Make) -> None:
     subject = half_open(make)
+    assert subject.state == "half_open"
     assert [r.trigger for r in subject.records] == [
         "failure_threshold_exceeded",
         "cooldown_expired",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 
@@ -45,6 +45,7 @@ class Record(NamedTuple):
 class Subject(Protocol):
     """A breaker on a clock that the case moves. Timers that become due are delivered."""
 
+    lazy: bool  # leaves OPEN only with the next caller, and perhaps a moment past the instant
     now: float
     records: list[Record]
     stale: list[int]  # the epoch of each result that came too late
@@ -58,7 +59,9 @@ class Subject(Protocol):
     @property
     def due(self) -> float | None: ...
     @property
-    def durable(self) -> Any: ...
+    def durable(self) -> Any: ...  # what it knows, as a value that later calls do not change
+    @property
+    def stored(self) -> bytes: ...  # the same, as it is written down
     def admit(self, owner: str = "task:a", lease_s: float = 30.0) -> Permit: ...
     def would_admit(self) -> Permit: ...
     def settle(
@@ -121,5 +124,24 @@ def half_open(make: Make, **settings: Any) -> Subject:
     subject = opened(make, **settings)
     assert subject.due is not None
     subject.advance(subject.due - subject.now)
-    assert subject.state == "half_open"
+    if subject.lazy:
+        subject.advance(0.25)  # case 36 judges that; the others are about what comes after
+    else:
+        assert subject.state == "half_open"
     return subject
+
+
+def each(make: Make, *settings: dict[str, Any]) -> Iterator[Subject]:
+    """A breaker of each of these settings that the implementation has; Absent if it has none."""
+    missing: Absent | None = None
+    made = 0
+    for one in settings:
+        try:
+            subject = make(**one)
+        except Absent as absent:
+            missing = absent
+            continue
+        made += 1
+        yield subject
+    if missing is not None and not made:
+        raise missing
