@@ -328,7 +328,9 @@ def _edge(uet: UetWorker, target: State, trigger: str, reason: str | None = None
 
 def _start(uet: UetWorker) -> StartProcess:
     seed, slot = uet.spec.worker, uet.spec.worker.slot
-    return StartProcess(_address(uet), seed.pool, slot.kind, slot.heartbeat_s, seed.env_pass)
+    return StartProcess(
+        _address(uet), seed.pool, slot.kind, slot.heartbeat_s, seed.env_pass, slot.sandbox
+    )
 
 
 def _offer(uet: UetWorker, work: Execute) -> Offer:
@@ -344,6 +346,8 @@ def _offer(uet: UetWorker, work: Execute) -> Offer:
         work.env,
         work.env_pass,
         work.base_dir,
+        work.stdin,
+        work.rate_limit,
     )
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from runtime.runtime import Run as Run
     from runtime.runtime import Runtime as Runtime
     from runtime.store import OwnerBusy as OwnerBusy
+    from runtime.work.inline import progress as progress
     from runtime.work.inline import withdrawn as withdrawn
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "VirtualClock",
     "load_plan",
     "open_runtime",
+    "progress",
     "spec",
     "user_kind",
     "withdrawn",
@@ -73,6 +75,7 @@ _PLACES = {
     "VirtualClock": ("runtime.clock", "VirtualClock"),
     "load_plan": ("runtime.plan", "load"),
     "open_runtime": ("runtime.opening", "open_runtime"),
+    "progress": ("runtime.work.inline", "progress"),
     "spec": ("actors.spec", ""),
     "user_kind": ("runtime.kinds", "user_kind"),
     "withdrawn": ("runtime.work.inline", "withdrawn"),

@@ -97,6 +97,12 @@ class Runtime:
             "trouble": self._sup.trouble,
         }
 
+    def progress(self) -> Mapping[str, str]:
+        """How far running work says it has come, a line each, by lease: the last line of a
+        command's output as of its last heartbeat, and what a callable told `progress`. In memory
+        only; no row is written for it."""
+        return {} if self._work is None else self._work.progress
+
     def dead_letters(self) -> tuple[DeadLetter, ...]:
         """What nobody could take since this owner began, the latest last, each with its reason. At
         most `DEAD_LETTERS_KEPT_MAX`; `statistics` counts them all."""

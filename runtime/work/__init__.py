@@ -1,6 +1,6 @@
 """Work that is real: the executor port, and what stands behind it on this machine."""
 
-from runtime.work.inline import withdrawn
+from runtime.work.inline import progress, withdrawn
 from runtime.work.limits import Limits
 from runtime.work.port import Executor, Report, WorkEffect
 from runtime.work.site import output_path
@@ -13,6 +13,7 @@ __all__ = [
     "Work",
     "WorkEffect",
     "output_path",
+    "progress",
     "refusal",
     "withdrawn",
 ]

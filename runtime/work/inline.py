@@ -28,6 +28,7 @@ from actors.effects import Address, Offer, StartProcess, StopProcess, Withdraw
 from actors.messages import Outcome, ProcessExited, ProcessStarted, WorkEnded
 from runtime.clock import Clock
 from runtime.work.calls import Call, CallNotFound, Manner, imported
+from runtime.work.child.facts import signature
 from runtime.work.child.proc import boot_id
 from runtime.work.outcome import one_line
 from runtime.work.port import Report
@@ -44,15 +45,24 @@ def withdrawn() -> bool:
     return lease is not None and lease.ending is not None
 
 
-class _Lease:
-    """One offered call. `ending` is the reason why it must end, `over` once its end was told,
-    `threaded` once a thread of its own has begun with it."""
+def progress(text: str) -> None:
+    """Says how far the work that calls this has come, in a line, for whoever looks; the last word
+    counts. Cheap, kept in memory only, from any thread. Outside an inline worker: nothing."""
+    lease = _current.get()
+    if lease is not None:
+        lease.details = text
 
-    __slots__ = ("effect", "ending", "over", "patience", "scope", "since", "threaded")
+
+class _Lease:
+    """One offered call. `details`: how far it says it has come; `ending`: the reason why it must
+    end; `over` once its end was told, `threaded` once a thread of its own has begun with it."""
+
+    __slots__ = ("details", "effect", "ending", "over", "patience", "scope", "since", "threaded")
 
     def __init__(self, effect: Offer, since: float) -> None:
         self.effect = effect
         self.since = since
+        self.details: str | None = None
         self.ending: str | None = None
         self.over = self.threaded = False
         self.scope = anyio.CancelScope()
@@ -92,6 +102,17 @@ class Inline:
     def busy(self) -> bool:
         """Whether a lease runs."""
         return any(slot.lease is not None for slot in self._slots.values())
+
+    @property
+    def progress(self) -> dict[str, str]:
+        """What running calls last said of themselves, by lease."""
+        limits = self._limits
+        leases = [slot.lease for slot in self._slots.values() if slot.lease is not None]
+        return {
+            lease.effect.lease: said
+            for lease in leases
+            if lease.details and (said := " ".join(lease.details.split())[: limits.details_max])
+        }
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Lives until it is cancelled. Async callables are over then; a sync one in a thread ends
@@ -222,7 +243,7 @@ class Inline:
                 infrastructure=lease.ending == "lost",
                 alive=outcome.alive,
             )
-        outcome = msgspec.structs.replace(outcome, duration_s=duration_s)
+        outcome = msgspec.structs.replace(outcome, duration_s=duration_s, confinement="none")
         self._report(lease.effect.uet, WorkEnded(lease.effect.lease, outcome))
         if slot.stopping:
             self._exit(lease.effect.uet, slot)
@@ -258,4 +279,5 @@ class Inline:
             error=one_line(f"{type(error).__name__}: {error}".removesuffix(": "), self._limits),
             output_bytes=len(text),
             output_digest=f"sha256:{hashlib.sha256(text).hexdigest()}",
+            signature=signature("error", text),
         )

@@ -13,6 +13,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     output_tail: int = 4 << 20
     # A result goes into a row of the store and from there into every status that shows it.
     result_max: int = 64 << 10
+    # A prompt with the files it speaks of; kept in memory while the command runs.
+    stdin_max: int = 1 << 20
+    # Open files of a command: what servers and builds need. Under the millions that a container may
+    # allow, programs that close every descriptor at their start take minutes for it. Core dumps are
+    # off, for they are as large as memory and hold secrets. No bound on processes (it counts all of
+    # a user's), on address space (JavaScript and Java reserve far more than they use), on the size
+    # of files or on processor time (both are a plan's business).
+    files_max: int = 65_536
+    # What a worker says of its progress: one line of a list.
+    details_max: int = 200
     # One line for a person: longer ones hide the next.
     error_max: int = 500
     # What a command left behind may end by itself (`tee` in a pipe) before it is told to.

@@ -24,6 +24,9 @@ def outcome_of(reply: EndedReply, limits: Limits) -> Outcome:
         output_digest=reply.output_digest,
         truncated=reply.truncated,
         result=left.get("result"),
+        signature=reply.signature,
+        retry_after_s=reply.retry_after_s,
+        confinement=reply.confinement,
     )
 
 

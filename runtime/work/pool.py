@@ -20,6 +20,7 @@ import msgspec
 from actors.effects import Address, Offer, Release, StartProcess, StopProcess, Withdraw
 from actors.messages import Heartbeat, Launched, Outcome, ProcessExited, ProcessStarted, WorkEnded
 from runtime.work.child.proc import boot_id
+from runtime.work.fence import WRITE_FENCE, fence_refusal, tmp_dir
 from runtime.work.host import Host
 from runtime.work.outcome import one_line, outcome_of
 from runtime.work.port import Report
@@ -41,15 +42,18 @@ _CALLEE = str(Path(__file__).with_name("callee.py"))
 
 class _Child:
     """One uet worker. `lease` is what it runs, `withdrawn` the reason why that must end; `asked`:
-    it may exit after that, `killed`: it is to be gone now, `up`: it has spoken."""
+    it may exit after that, `killed`: it is to be gone now, `up`: it has spoken. `details`: how far
+    its work has come."""
 
-    __slots__ = ("asked", "host", "killed", "lease", "up", "withdrawn")
+    __slots__ = ("asked", "details", "host", "killed", "lease", "sandbox", "up", "withdrawn")
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, sandbox: str) -> None:
         self.host = host
+        self.sandbox = sandbox
         self.asked = self.killed = self.up = False
         self.lease: str | None = None
         self.withdrawn: str | None = None
+        self.details: str | None = None
 
 
 class Pool:
@@ -74,6 +78,12 @@ class Pool:
             for child in self._children.values()
         )
 
+    @property
+    def progress(self) -> dict[str, str]:
+        """The last line of the output of what runs, by lease, as of its last heartbeat."""
+        children = self._children.values()
+        return {c.lease: c.details for c in children if c.lease is not None and c.details}
+
     async def run(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Lives until it is cancelled; all that it started is dead then."""
         async with anyio.create_task_group() as self._group:
@@ -84,8 +94,12 @@ class Pool:
         """A new child for a new uet worker."""
         assert self._group is not None
         assert effect.uet not in self._children, effect.uet
+        refusal = self._unconfined(effect.sandbox)
+        if refusal is not None:  # never done with less than was asked for
+            self._report(effect.uet, ProcessExited(crashed=True, reason=refusal))
+            return
         marks = self._site.marks(BANKSMAN_UET=_id(effect.uet))
-        child = _Child(Host(self._site, effect.heartbeat_s, marks))
+        child = _Child(Host(self._site, effect.heartbeat_s, marks), effect.sandbox)
         self._children[effect.uet] = child
         self._group.start_soon(self._live, effect.uet, child)
 
@@ -109,12 +123,12 @@ class Pool:
         child = self._children[effect.uet]
         assert child.lease is None, (child.lease, effect)
         try:
-            order = self._order(effect)
+            order = self._order(effect, child.sandbox)
         except ValueError as error:  # text that no system call takes, from a plan built in Python
             refused = Outcome(reason="not_started", error=one_line(str(error), self._limits))
             self._report(effect.uet, WorkEnded(effect.lease, refused))
             return
-        child.lease, child.withdrawn = effect.lease, None
+        child.lease, child.withdrawn, child.details = effect.lease, None, None
         child.host.send(order)
 
     def release(self, effect: Release) -> None:
@@ -141,6 +155,7 @@ class Pool:
             del self._children[uet]
         if child.lease is not None and (survivors or child.withdrawn):
             outcome = Outcome(
+                confinement=child.sandbox,
                 reason=child.withdrawn or "lost",
                 error=f"survived KILL: {survivors}" if survivors else None,
                 infrastructure=child.withdrawn is None,
@@ -161,11 +176,12 @@ class Pool:
                     self._expect_exit(child)
                 self._report(uet, ProcessStarted(reply.pid, reply.ticks, self._boot_id))
             case Beat():
+                child.details = reply.details if reply.lease == child.lease else None
                 self._report(uet, Heartbeat(reply.lease))
             case LaunchedReply():
                 self._report(uet, Launched(reply.lease, reply.pid, reply.pid, reply.ticks))
             case EndedReply():
-                child.lease = child.withdrawn = None
+                child.lease = child.withdrawn = child.details = None
                 child.host.expect(None)
                 if child.asked:
                     self._expect_exit(child)
@@ -174,7 +190,16 @@ class Pool:
     def _expect_exit(self, child: _Child) -> None:
         child.host.expect(self._limits.answer_timeout_s, "did not stop when told to")
 
-    def _order(self, effect: Offer) -> OfferOrder:
+    def _unconfined(self, sandbox: str) -> str | None:
+        if sandbox != WRITE_FENCE:
+            return None
+        refusal = fence_refusal()
+        if refusal is None:
+            tmp_dir(self._site.state_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
+            return None
+        return f"no write fence: {refusal[0]}; {refusal[1]}"
+
+    def _order(self, effect: Offer, sandbox: str) -> OfferOrder:
         marks = self._site.marks(
             BANKSMAN_UET=_id(effect.uet),
             BANKSMAN_LEASE=effect.lease,
@@ -192,7 +217,7 @@ class Pool:
                     "result_max": self._limits.result_max,
                 }
             ).decode()
-        return self._site.order(effect, effect.lease, effect.task_id, argv, marks, payload)
+        return self._site.order(effect, effect.lease, effect.task_id, argv, marks, payload, sandbox)
 
     def _keep_log(self, uet: Address, log: str) -> None:
         if log:

@@ -1,12 +1,13 @@
 """The executor port: what the kernel knows of whoever does the work.
 
 offer, cancel and release go in as effects through `perform`; a lease's launch, heartbeats, result
-and loss come out as messages through `report`. Another engine stands here by implementing this.
+and loss come out as messages through `report`. Another engine stands here by implementing this,
+and shows that it does with `tests/runtime/port_kit`, where the sequence of each promise is spelled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import anyio.abc
@@ -38,6 +39,11 @@ class Executor(Protocol):
     @property
     def busy(self) -> bool:
         """Whether the outcome of something performed is still to come."""
+
+    @property
+    def progress(self) -> Mapping[str, str]:
+        """How far running work has come, a bounded line each, by lease, as its last heartbeat had
+        it. Kept here and in no row: a heartbeat that changes nothing writes nothing."""
 
     async def reap(self, records: Iterable[Record]) -> list[str]:
         """Kills what a former owner left, before anything is performed. Answers, with a note of

@@ -11,6 +11,7 @@ import msgspec
 
 from actors.effects import Offer, RunGate
 from runtime.work.environment import environment
+from runtime.work.fence import WRITE_FENCE, fence, tmp_dir
 from runtime.work.limits import Limits
 from runtime.work.wire import OfferOrder, packed
 
@@ -35,15 +36,27 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         argv: list[str],
         marks: Mapping[str, str],
         payload: str | None = None,
+        sandbox: str = "none",
     ) -> OfferOrder:
-        """What a worker child is told of an effect's command."""
+        """What a worker child is told of an effect's command. Raises ValueError where that is
+        more than it takes."""
         limits = self.limits
+        offered = effect if isinstance(effect, Offer) else None
+        stdin = offered.stdin if offered is not None else None
+        if stdin is not None and len(stdin) > limits.stdin_max:
+            raise ValueError(f"stdin is longer than {limits.stdin_max} characters; use a file")
+        base_dir = os.path.abspath(effect.base_dir)
+        cwd = os.path.join(base_dir, effect.cwd)
         env = environment(os.environ, effect.env_pass, effect.env, marks)
+        words: list[str] = []
+        if sandbox == WRITE_FENCE:
+            words = fence(self.state_dir, [base_dir, cwd])
+            env["TMPDIR"] = str(tmp_dir(self.state_dir))
         output = output_path(self.output_dir, entity_id, effect.attempt)
         return OfferOrder(
             lease=lease,
             argv=[packed(word) for word in argv],
-            cwd=packed(os.path.join(os.path.abspath(effect.base_dir), effect.cwd)),
+            cwd=packed(cwd),
             env={packed(name): packed(value) for name, value in env.items()},
             output=packed(str(output)),
             head=limits.output_head,
@@ -52,6 +65,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             grace_s=limits.grace_s(limits.kill_timeout_s),
             kill_timeout_s=limits.kill_timeout_s,
             payload=payload,
+            stdin=stdin,
+            rate_limit=offered.rate_limit if offered is not None else None,
+            fence=[packed(word) for word in words],
+            files_max=limits.files_max,
         )
 
 

@@ -25,6 +25,10 @@ class OfferOrder(_Line, frozen=True, tag="offer", kw_only=True):
     grace_s: float
     kill_timeout_s: float
     payload: str | None
+    stdin: str | None
+    rate_limit: str | None
+    fence: list[str]
+    files_max: int
 
 
 class ReleaseOrder(_Line, frozen=True, tag="release"):
@@ -54,6 +58,7 @@ class Hello(_Line, frozen=True, tag="hello"):
 
 class Beat(_Line, frozen=True, tag="beat"):
     lease: str | None
+    details: str | None = None  # the last line of its output so far
 
 
 class LaunchedReply(_Line, frozen=True, tag="launched"):
@@ -79,6 +84,9 @@ class EndedReply(_Line, frozen=True, tag="ended"):
     output_digest: str | None = None
     truncated: bool = False
     result: str | None = None
+    signature: str | None = None
+    retry_after_s: float | None = None
+    confinement: str = "none"
 
 
 Reply = Hello | Beat | LaunchedReply | EndedReply

@@ -110,6 +110,11 @@ class Work(Executor):
         """The leases of which something lives that `reap` could not kill."""
         return self._undead
 
+    @property
+    def progress(self) -> Mapping[str, str]:
+        """What running work last said of itself, a line each, by lease: in memory only."""
+        return {**self._inline.progress, **self._pool.progress}
+
     async def reap(self, records: Iterable[Record]) -> list[str]:
         """Kills what a former owner left, before anything is performed. Answers, with a note of
         each finding, when it is proven dead or the bound is over."""

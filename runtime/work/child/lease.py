@@ -19,6 +19,7 @@ from contextlib import suppress
 from fcntl import fcntl
 from time import monotonic
 
+from .facts import TAIL_MAX, last_line, retry_after, signature
 from .keep import kill_all
 from .launch import READY, RELEASE, Launch
 from .proc import descendants, look, send
@@ -36,6 +37,8 @@ _F_SETPIPE_SZ = 1031
 _DRAIN_MAX = 64  # pieces: what a full pipe can hold, many times over
 _KILL_AGAIN_S = 0.02
 _KILL_AGAIN_MAX_S = 1.0
+_PROGRESS_MAX = 200  # characters: one line of a list
+_LOOK_MAX = 2048
 
 
 class Lease:
@@ -78,17 +81,20 @@ class Lease:
         opened += self._output, output
         with suppress(OSError):  # the user's share of pipe memory may be used up: only slower
             fcntl(self._output, _F_SETPIPE_SZ, PIECE)
-        given = [output]
+        given = [_readable(order.stdin, opened), output]
         self._result: int | None = None
         if order.payload is not None:
-            payload, self._result = os.memfd_create("payload"), os.memfd_create("result")
-            opened += payload, self._result
-            os.write(payload, order.payload.encode())
-            os.lseek(payload, 0, os.SEEK_SET)
-            given += payload, self._result
-        self._launch = Launch(order.argv, order.cwd, order.env, given)
+            self._result = os.memfd_create("result")
+            opened.append(self._result)
+            given += _readable(order.payload, opened), self._result
+        self._fence: int | None = None
+        if order.fence:
+            self._fence = os.memfd_create("fence")
+            opened.append(self._fence)
+            given.append(self._fence)
+        self._launch = Launch(order, given)
         for descriptor in given:
-            if descriptor != self._result:
+            if descriptor not in (self._result, self._fence):
                 os.close(descriptor)
 
     def release(self) -> None:
@@ -141,6 +147,8 @@ class Lease:
     def _terminate(self) -> None:
         """TERM, once to each, parents first: a shell must not go on to its next line."""
         for process in descendants(os.getpid()):
+            if self._fence is not None and self._launch.pid in (process.pid, process.parent):
+                continue  # the fence itself, which would take all behind it along at once
             if (process.pid, process.ticks) not in self._terminated:
                 self._terminated.add((process.pid, process.ticks))
                 send(process, signal.SIGTERM)
@@ -173,6 +181,7 @@ class Lease:
         with suppress(BlockingIOError):
             self._take_status()
         self.drain()
+        tail = self._sink.last(TAIL_MAX)
         digest = self._sink.close()
         told: dict[str, object] = {
             "t": "ended",
@@ -183,8 +192,10 @@ class Lease:
             "output_bytes": self._sink.total,
             "output_digest": digest,
             "truncated": self._sink.truncated,
+            "confinement": "write-fence" if self.order.fence else "none",
         }
-        told.update(self._how())
+        told.update(self._how(tail))
+        told.update(_facts(told, tail, self.order.rate_limit))
         if alive:
             told.update(alive=True, error=f"survived KILL: {', '.join(map(str, alive))}")
         for descriptor in (self._output, self._launch.status):
@@ -193,17 +204,25 @@ class Lease:
         os.close(self._launch.go)
         self._tell(told)
 
-    def _how(self) -> dict[str, object]:
+    def _how(self, tail: bytes) -> dict[str, object]:
         """How the command itself ended: by exit, by signal, or never begun."""
+        result, fenced = self._taken(self._result), self._taken(self._fence)
+        self._result = self._fence = None
         if self._trouble:
-            return {**_not_started(self._trouble, self.order), "result": self._take_result()}
-        told: dict[str, object] = {"result": self._take_result()}
+            return {**_not_started(self._trouble, self.order), "result": result}
+        told: dict[str, object] = {"result": result}
         if self._began is not None and self._status is not None:
             code = os.waitstatus_to_exitcode(self._status)
+            if code > 0 and self.order.fence and '"exit-code"' not in (fenced or ""):
+                return {**told, **_unfenced(tail, self._reason)}
             told["exit_code" if code >= 0 else "signal"] = abs(code)
         elif self._reason is None:
             told.update(reason="not_started", error="its launcher was killed", infrastructure=True)
         return told
+
+    def progress(self) -> str | None:
+        """The last line of its output so far."""
+        return last_line(self._sink.last(_LOOK_MAX), _PROGRESS_MAX)
 
     def drain(self) -> None:
         """Takes what the output pipe still holds."""
@@ -217,12 +236,57 @@ class Lease:
                 return
             self._sink.write(content)
 
-    def _take_result(self) -> str | None:
-        if self._result is None:
+    def _taken(self, descriptor: int | None) -> str | None:
+        if descriptor is None:
             return None
-        content = os.pread(self._result, os.fstat(self._result).st_size, 0)
-        os.close(self._result)
+        content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        os.close(descriptor)
         return content.decode(errors="replace") or None
+
+
+def _readable(text: str | None, opened: list[int]) -> int:
+    """A descriptor to read `text` from, read-only. A file in memory: who never reads it holds
+    nobody up, and who has gone away breaks nobody's pipe."""
+    if text is None:
+        opened.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+        return opened[-1]
+    written = os.memfd_create("text")
+    try:
+        view = memoryview(text.encode(errors="surrogatepass"))
+        while view:
+            view = view[os.write(written, view) :]
+        opened.append(os.open(f"/proc/self/fd/{written}", os.O_RDONLY | os.O_CLOEXEC))
+    finally:
+        os.close(written)
+    return opened[-1]
+
+
+def _facts(told: dict[str, object], tail: bytes, rate_limit: str | None) -> dict[str, object]:
+    """What the output says beside: nothing of a success, or of what was not the work's doing."""
+    if (told.get("exit_code") == 0 and told["reason"] is None) or told.get("infrastructure"):
+        return {}
+    reason = told["reason"]
+    if reason is not None:
+        # Where it stood when it was told to end, or why it could not begin, is not in its output.
+        said = str(told["error"] or "") if reason == "not_started" else ""
+        return {"signature": signature(str(reason), said.encode(errors="replace"))}
+    how = f"exit {told['exit_code']}" if "exit_code" in told else f"signal {told.get('signal')}"
+    found: dict[str, object] = {"signature": signature(how, tail)}
+    if rate_limit is not None:
+        found["retry_after_s"] = retry_after(rate_limit, tail)
+    return found
+
+
+def _unfenced(tail: bytes, reason: str | None) -> dict[str, object]:
+    """The fence gave up before it came to the command."""
+    said = last_line(tail, _PROGRESS_MAX) or "it said nothing"
+    # What has its interpreter missing is found missing only by its exec.
+    own = said.startswith("bwrap: execvp ")
+    return {
+        "reason": reason or "not_started",
+        "error": said if own else f"the write fence could not be set up: {said}",
+        "infrastructure": not own and reason is None,
+    }
 
 
 def _not_started(trouble: bytes, order: Order) -> dict[str, object]:
@@ -243,7 +307,7 @@ def _not_started(trouble: bytes, order: Order) -> dict[str, object]:
             error = f"{program}: not a program; give it a #! line or name its interpreter"
         case _:
             error = f"{program}: {text}"
-    return {"reason": "not_started", "error": error, "infrastructure": step == "launch"}
+    return {"reason": "not_started", "error": error, "infrastructure": step in {"launch", "fence"}}
 
 
 def _is_there(order: Order) -> bool:

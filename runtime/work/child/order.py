@@ -8,7 +8,9 @@ from __future__ import annotations
 
 
 class Order:
-    """`payload` not None: descriptor 3 of the command holds it, and 4 takes its result."""
+    """`payload` not None: descriptor 3 of the command holds it, and 4 takes its result. `stdin` is
+    what it reads; None: nothing. `rate_limit`: a pattern with a group `seconds`. `fence`: the words
+    before the command that confine it, none: it is not confined."""
 
     def __init__(
         self,
@@ -24,6 +26,10 @@ class Order:
         grace_s: float,
         kill_timeout_s: float,
         payload: str | None,
+        stdin: str | None,
+        rate_limit: str | None,
+        fence: list[str],
+        files_max: int,
     ) -> None:
         self.lease = lease
         self.argv = [_bytes(word) for word in argv]
@@ -36,6 +42,10 @@ class Order:
         self.grace_s = grace_s
         self.kill_timeout_s = kill_timeout_s
         self.payload = payload
+        self.stdin = stdin
+        self.rate_limit = rate_limit
+        self.fence = [_bytes(word) for word in fence]
+        self.files_max = files_max
 
 
 def _bytes(text: str) -> bytes:

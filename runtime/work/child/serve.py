@@ -154,8 +154,12 @@ class Child:
                 self._lease.exited(pid, status)
 
     def _beat(self) -> None:
-        if not self._unsent:
-            self._tell({"t": "beat", "lease": self._lease and self._lease.order.lease})
+        if self._unsent:
+            return
+        told: dict[str, object] = {"t": "beat", "lease": None}
+        if self._lease is not None:
+            told = {**told, "lease": self._lease.order.lease, "details": self._lease.progress()}
+        self._tell(told)
 
     def _tell(self, told: dict[str, object]) -> None:
         self._unsent += json.dumps(told).encode() + b"\n"

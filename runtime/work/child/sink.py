@@ -51,6 +51,13 @@ class Sink:
         except OSError as trouble:
             self._fail(trouble)
 
+    def last(self, length: int) -> bytes:
+        """The newest bytes; none where the file cannot be read."""
+        try:
+            return os.pread(self._file, length, max(0, self._size - length))
+        except OSError:
+            return b""
+
     def close(self) -> str | None:
         """The digest of the file as it stays; None where it could not be written whole."""
         try:
