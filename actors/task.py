@@ -22,8 +22,8 @@ from typing import Any, TypeAlias
 from actors import messages as m
 from actors import task_hand as hand
 from actors import task_moves as moves
+from actors import task_override, waits
 from actors import task_work as work
-from actors import waits
 from actors.effects import Note, Send
 from actors.machine import Decision
 from actors.messages import Standing
@@ -64,7 +64,7 @@ def decide(task: Task, message: Inbox, now: float) -> Decision[Task]:
             turn.tell(message.order, message.index)
         case m.Recovered() | m.Announce():
             _announce(turn, message)
-        case m.Pause() | m.Resume() | m.Unblock() | m.RetryTask() | m.Skip():
+        case m.Pause() | m.Resume() | m.Unblock() | m.RetryTask() | m.Skip() | m.Override():
             hand.hand(turn, message)
     return turn.decision()
 
@@ -203,7 +203,7 @@ def _total_timeout(turn: TaskTurn) -> None:
         case State.RUNNING:
             if task.ending is None:
                 _end_work(turn, "timeout")
-            if task.ending != "cancelled":
+            if task.ending not in {"cancelled", task_override.ENDING}:
                 turn.change(ending=reason)
         case State.COMPLETED | State.FAILED | State.CANCELLED:
             pass  # the kernel drops the timers of what has ended

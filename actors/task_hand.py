@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from actors import messages as m
 from actors import task_moves as moves
-from actors import waits
+from actors import task_override, waits
 from actors.effects import Note, Reply, Spawn
 from actors.task_state import State, TaskTurn, create
 
-Hand: TypeAlias = m.Pause | m.Resume | m.Unblock | m.RetryTask | m.Skip
+Hand: TypeAlias = m.Pause | m.Resume | m.Unblock | m.RetryTask | m.Skip | m.Override
 
 
 def accept(turn: TaskTurn, text: str) -> None:
@@ -43,6 +43,8 @@ def hand(turn: TaskTurn, message: Hand) -> None:
             return _resume(turn, message)
         case m.Unblock():
             return _unblock(turn, message)
+        case m.Override():
+            return task_override.override(turn, message)
 
 
 def _note(turn: TaskTurn, event_type: str, message: m.Pause | m.Resume | m.Unblock) -> None:

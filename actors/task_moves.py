@@ -35,10 +35,10 @@ def start(turn: TaskTurn) -> None:
             turn.send(gate, m.GateNeeded(task.address))
 
 
-def queue(turn: TaskTurn, trigger: str) -> None:
+def queue(turn: TaskTurn, trigger: str, **said: Any) -> None:
     """To QUEUED; each entry has its own queue timeout, the first one starts the total one."""
     spec = turn.value.spec.task
-    turn.move(State.QUEUED, trigger)
+    turn.move(State.QUEUED, trigger, **said)
     if spec.queue_timeout_s is not None:
         set_clock(turn, "queue", spec.queue_timeout_s)
     if spec.total_timeout_s is not None and turn.value.total_due is None:
@@ -59,11 +59,11 @@ def leave_queue(turn: TaskTurn) -> None:
         stop_queue_clock(turn)
 
 
-def block(turn: TaskTurn, trigger: str) -> None:
+def block(turn: TaskTurn, trigger: str, operator: str | None = None) -> None:
     """To BLOCKED, with the root cause as the reason."""
     worst = waits.worst(turn.value.after, turn.value.gates)
     reason = worst.root()
-    turn.move(State.BLOCKED, trigger, reason=reason)
+    turn.move(State.BLOCKED, trigger, reason=reason, operator=operator)
     address = turn.value.address
     turn.send(turn.value.workstream, m.TaskBlocked(address, blocked=True))
     turn.tell(m.DependencyBlocked(address, Standing.STALLED, Standing.WAITING, reason))

@@ -12,6 +12,7 @@ import msgspec
 
 from actors import messages as m
 from actors.machine import Chart, Edge, Turn
+from actors.override import Wanted
 from actors.spec import TaskSeed
 from actors.waits import Waits
 
@@ -92,6 +93,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     as_done: bool = False
     closed: bool = False  # its workstream ended it: no retry can follow
     operator: str | None = None  # who cancelled it
+    wanted: Wanted | None = None  # an override that waits for the end of what runs
     paused: bool = False
     doomed: bool = False  # BLOCKED, and to end as soon as it is certain that a failure blocks it
     held: bool = False  # its clocks stand still for a pause above it

@@ -5,13 +5,15 @@ The machine itself, its diagram and its invariants are in `actors.task`.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from actors import messages as m
 from actors import task_moves as moves
+from actors import task_override
 from actors import task_rules as rules
 from actors.effects import CancelTimer, Note, SetTimer
 from actors.messages import Outcome, Standing
+from actors.override import Wanted
 from actors.task_state import State, TaskTurn
 
 # A task whose executions are lost this often in a row is what kills its workers.
@@ -80,6 +82,8 @@ def _finished(turn: TaskTurn, outcome: Outcome) -> None:
     elif task.ending == "cancelled":
         turn.change(exit_code=outcome.exit_code)
         moves.end(turn, State.CANCELLED, "task_cancelled", task.reason, operator=task.operator)
+    elif task.wanted is not None and task.ending == task_override.ENDING:
+        _overridden(turn, outcome, task.wanted)
     elif task.ending == "total timeout":
         _failed(turn, outcome, task.ending, retry=False, timeout=True)
     elif rules.succeeded(spec, outcome):
@@ -95,6 +99,14 @@ def _finished(turn: TaskTurn, outcome: Outcome) -> None:
         turn.send(moves.DISPATCH, m.KeyFree(task.run_id, spec.concurrency_key))
     if spec.timeout_s is not None and turn.value.completed_at is None:
         turn.effects.append(CancelTimer("execution"))
+
+
+def _overridden(turn: TaskTurn, outcome: Outcome, wanted: Wanted) -> None:
+    if wanted.target == State.VALIDATING:
+        turn.change(wanted=None, ending=None)
+        return _executed(turn, outcome, reason=wanted.reason, operator=wanted.operator)
+    turn.change(exit_code=outcome.exit_code)
+    return task_override.follow(turn, wanted)
 
 
 def _failed(
@@ -122,7 +134,7 @@ def _lost(turn: TaskTurn, outcome: Outcome) -> None:
     return moves.end(turn, State.FAILED, "task_failed", reason)
 
 
-def _executed(turn: TaskTurn, outcome: Outcome) -> None:
+def _executed(turn: TaskTurn, outcome: Outcome, **said: Any) -> None:
     task = turn.value
     changes = dict(moves.NO_LEASE, exit_code=outcome.exit_code)
     if task.losses:
@@ -132,7 +144,7 @@ def _executed(turn: TaskTurn, outcome: Outcome) -> None:
         assert task.lease is not None
         changes |= {"unverified": len(names), "ticket": task.lease}
         turn.send(f"run:{task.run_id}", m.NeedGates(task.address, names, task.lease))
-    turn.move(State.VALIDATING, "execution_complete", **changes)
+    turn.move(State.VALIDATING, "execution_complete", **changes, **said)
     moves.accept_work(turn)
 
 

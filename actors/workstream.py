@@ -22,9 +22,10 @@ from typing import TypeAlias
 
 from actors import messages as m
 from actors import waits
-from actors.effects import Note, Reply, Send
+from actors import workstream_hand as hand
 from actors.machine import Decision
 from actors.messages import Standing
+from actors.override import way
 from actors.workstream_state import (
     CHART,
     EDGES,
@@ -47,16 +48,12 @@ __all__ = [
     "decide",
 ]
 
-DISPATCH = "dispatch:main"
-
 Tasks: TypeAlias = m.TaskQueued | m.TaskBlocked | m.TaskEnded | m.TaskRetried
 Waiting: TypeAlias = m.DependencyEnded | m.DependencyBlocked
 Judges: TypeAlias = m.GatesMade | m.GateVerdict
 Above: TypeAlias = m.Begin | m.EndBlocked | m.ClockHeld
-Hand: TypeAlias = m.Pause | m.Resume | m.Cancel | m.Skip | m.Unblock | m.RetryTask
 Kernel: TypeAlias = m.Reach | m.Recovered | m.Announce
-Answer: TypeAlias = m.Accepted | m.Refused
-Inbox: TypeAlias = Tasks | Waiting | Judges | Above | Hand | Kernel
+Inbox: TypeAlias = Tasks | Waiting | Judges | Above | hand.Hand | Kernel
 
 
 def decide(ws: Workstream, message: Inbox, now: float) -> Decision[Workstream]:
@@ -72,14 +69,16 @@ def decide(ws: Workstream, message: Inbox, now: float) -> Decision[Workstream]:
             _judged(turn, message)
         case m.Begin() | m.EndBlocked() | m.ClockHeld():
             _above(turn, message)
-        case m.Pause() | m.Resume() | m.Cancel() | m.Skip() | m.Unblock() | m.RetryTask():
-            _hand(turn, message)
+        case m.Pause() | m.Resume() | m.Cancel() | m.Skip() | m.Unblock():
+            hand.hand(turn, message)
+        case m.RetryTask() | m.Override():
+            hand.hand(turn, message)
         case m.Reach():
             assert isinstance(message.order, Order)
             turn.reach(message.order, message.index)
         case m.Recovered() | m.Announce():
             if ws.paused and ws.completed_at is None:
-                _hold(turn)
+                hand.hold(turn)
     if turn.value is not ws:
         _settle(turn)
     return turn.decision()
@@ -128,38 +127,12 @@ def _task_retried(turn: WorkstreamTurn, message: m.TaskRetried) -> None:
         **{message.outcome: getattr(ws, message.outcome) - 1},
     )
     if ws.ending is not None:
-        turn.send(message.new, _closing(turn, ws.reason), control=True)
+        turn.send(message.new, hand.closing(turn, ws.reason), control=True)
 
 
 def _fail(turn: WorkstreamTurn, reason: str) -> None:
     """A critical task failed: what else there is ends first."""
-    _end_as(turn, "failed", reason, through_failure=True)
-
-
-def _end_as(
-    turn: WorkstreamTurn,
-    ending: str,
-    reason: str | None,
-    *,
-    operator: str | None = None,
-    through_failure: bool = False,
-    as_done: bool = False,
-) -> None:
-    turn.change(
-        ending=ending,
-        reason=reason,
-        operator=operator,
-        through_failure=through_failure,
-        as_done=as_done,
-    )
-    if turn.value.begun and turn.value.unfinished:
-        turn.reach(_closing(turn, reason))
-    # Else at `Begin`, for until then there may be no tasks to tell.
-
-
-def _closing(turn: WorkstreamTurn, reason: str | None) -> m.Cancel:
-    ws = turn.value
-    return m.Cancel(reason, ws.operator, ws.through_failure, closing=True, as_done=ws.as_done)
+    hand.end_as(turn, "failed", reason, through_failure=True)
 
 
 # --- the conclusions -----------------------------------------------------------------------------
@@ -216,7 +189,7 @@ def _from_pending(turn: WorkstreamTurn) -> bool:
 
 def _from_blocked(turn: WorkstreamTurn) -> bool:
     ws = turn.value
-    if ws.after.standing in _DOOMED or (ws.tasks_begun and ws.all_blocked):
+    if ws.held_by_hand or ws.after.standing in _DOOMED or (ws.tasks_begun and ws.all_blocked):
         return False
     turn.move(State.PENDING, "unblocked")
     return True
@@ -247,11 +220,16 @@ def _from_running(turn: WorkstreamTurn) -> bool:
         return True
     if ws.unfinished or ws.retrying:
         return False
+    _validate(turn)
+    return True
+
+
+def _validate(turn: WorkstreamTurn, **said: str | None) -> None:
+    ws = turn.value
     names = tuple(dict.fromkeys(ws.spec.gates))
-    turn.move(State.VALIDATING, "validating", unverified=len(names))
+    turn.move(State.VALIDATING, "validating", unverified=len(names), **said)
     if names:
         turn.send(f"run:{ws.run_id}", m.NeedGates(ws.address, names, ws.id))
-    return True
 
 
 def _from_validating(turn: WorkstreamTurn) -> bool:
@@ -267,25 +245,32 @@ def _finish(turn: WorkstreamTurn, ending: str) -> None:
     for judge in ws.judges:
         turn.send(judge, m.Cancel("what it judges is over"), control=True)
     said = {"reason": ws.reason, "operator": ws.operator}
-    if ending == "failed":
-        severity = "critical" if ws.spec.critical else None
-        turn.move(State.FAILED, "failed", severity=severity, **said)
-        _tell_end(turn, Standing.FAILED)
-        return
-    if ending == "skipped":
-        turn.move(State.SKIPPED, "skipped", **said)
-    else:
-        turn.move(State.CANCELLED, "cancelled", **said)
-    if ws.as_done:
-        _tell_end(turn, Standing.DONE)
-    else:
-        _tell_end(turn, Standing.FAILED if ws.through_failure else Standing.WITHDRAWN)
+    edges = way(CHART, ws.state, ending)
+    assert not isinstance(edges, m.Refused), f"{ws.state} leads to {ending}"
+    hand.walk(turn, edges[:-1], **said)
+    match State(ending):
+        case State.VALIDATING:
+            turn.change(ending=None, as_done=False, operator=None)
+            _validate(turn, **said)
+        case State.COMPLETED:
+            turn.move(State.COMPLETED, "completed", **said)
+            _tell_end(turn, Standing.DONE)
+        case State.FAILED:
+            severity = "critical" if ws.spec.critical else None
+            turn.move(State.FAILED, "failed", severity=severity, **said)
+            _tell_end(turn, Standing.FAILED)
+        case State.SKIPPED | State.CANCELLED:
+            turn.move(State(ending), ending, **said)
+            failed = Standing.FAILED if ws.through_failure else Standing.WITHDRAWN
+            _tell_end(turn, Standing.DONE if ws.as_done else failed)
+        case State.PENDING | State.READY | State.RUNNING | State.PAUSED | State.BLOCKED:
+            raise AssertionError(f"nothing ends as {ending}")
 
 
 def _tell_end(turn: WorkstreamTurn, standing: Standing) -> None:
     ws = turn.value
     if ws.paused:
-        turn.send(DISPATCH, m.HoldRun(ws.run_id, False, ws.spec.name), control=True)
+        turn.send(hand.DISPATCH, m.HoldRun(ws.run_id, False, ws.spec.name), control=True)
     through_another = ws.state is State.SKIPPED and not ws.as_done
     reason = ws.reason if through_another else f"{ws.id} {ws.state}: {ws.reason or 'by hand'}"
     was = Standing.STALLED if ws.held_up else Standing.WAITING
@@ -358,7 +343,7 @@ def _above(turn: WorkstreamTurn, message: Above) -> None:
         case m.EndBlocked():
             _end_blocked(turn)
         case m.ClockHeld():
-            _hold_clocks(turn, run_paused=message.held)
+            hand.hold_clocks(turn, run_paused=message.held)
 
 
 def _begin(turn: WorkstreamTurn) -> None:
@@ -370,9 +355,9 @@ def _begin(turn: WorkstreamTurn) -> None:
     if ws.paused or ws.run_paused:
         turn.reach(m.ClockHeld(held=True))
     if ws.ending is not None:
-        turn.reach(_closing(turn, ws.reason))
+        turn.reach(hand.closing(turn, ws.reason))
     elif ws.spec.skip:
-        _end_as(turn, "skipped", "skipped by the plan", as_done=True)
+        hand.end_as(turn, "skipped", "skipped by the plan", as_done=True)
 
 
 def _end_blocked(turn: WorkstreamTurn) -> None:
@@ -381,114 +366,7 @@ def _end_blocked(turn: WorkstreamTurn) -> None:
         return
     if ws.state is State.BLOCKED and ws.after.standing in _DOOMED:
         failure = ws.after.standing is Standing.FAILED
-        _end_as(turn, "skipped", ws.after.root(), through_failure=failure)
+        hand.end_as(turn, "skipped", ws.after.root(), through_failure=failure)
     elif ws.stuck or ws.state is State.BLOCKED:
         turn.reach(m.EndBlocked())
     # Else it moves again, or waits for one that was told the same.
-
-
-def _hold_clocks(turn: WorkstreamTurn, **flags: bool) -> None:
-    was_still = turn.value.paused or turn.value.run_paused
-    turn.change(**flags)
-    still = turn.value.paused or turn.value.run_paused
-    if still is not was_still and turn.value.begun:
-        turn.reach(m.ClockHeld(still))
-
-
-def _hold(turn: WorkstreamTurn) -> None:
-    ws = turn.value
-    turn.send(DISPATCH, m.HoldRun(ws.run_id, ws.paused, ws.spec.name), control=True)
-
-
-# --- the operator's hand -------------------------------------------------------------------------
-
-
-def _hand(turn: WorkstreamTurn, message: Hand) -> None:
-    ws = turn.value
-    if ws.completed_at is not None:
-        cure = ": retry the run" if isinstance(message, m.RetryTask) else ""
-        turn.effects.append(Reply(m.Refused(f"{ws.id} is {ws.state} already{cure}")))
-        return
-    answer: Answer | None
-    match message:
-        case m.Cancel():
-            answer = _cancel(turn, message)
-        case m.Pause() | m.Resume():
-            answer = _pause(turn, message)
-        case m.Skip():
-            answer = _skip(turn, message)
-        case m.Unblock():
-            answer = _unblock(turn, message)
-        case m.RetryTask():
-            answer = _retry(turn, message)
-    if answer is not None:
-        turn.effects.append(Reply(answer))
-
-
-def _note(turn: WorkstreamTurn, event: str, message: m.Pause | m.Resume | m.Unblock) -> None:
-    turn.effects.append(Note(event, "info", message.reason, None, message.operator))
-
-
-def _cancel(turn: WorkstreamTurn, message: m.Cancel) -> Answer:
-    ws = turn.value
-    if ws.ending is not None:
-        return m.Accepted(f"is ending already, as {ws.ending}", ws.id)
-    failure = message.through_failure
-    _end_as(turn, "cancelled", message.reason, operator=message.operator, through_failure=failure)
-    return m.Accepted("cancelled, once its tasks have ended", ws.id)
-
-
-def _pause(turn: WorkstreamTurn, message: m.Pause | m.Resume) -> Answer:
-    ws, paused = turn.value, isinstance(message, m.Pause)
-    if ws.paused is paused:
-        return m.Accepted("is paused already" if paused else "is not paused", ws.id)
-    _hold_clocks(turn, paused=paused)
-    _hold(turn)
-    said = {"reason": message.reason, "operator": message.operator}
-    if paused and ws.state is State.RUNNING and ws.ending is None:
-        turn.move(State.PAUSED, "paused", **said)
-    elif ws.state is State.PAUSED and ws.ending is None:
-        turn.move(State.RUNNING, "resumed", **said)
-    else:
-        _note(turn, "workstream_paused" if paused else "workstream_resumed", message)
-    return m.Accepted("paused: what runs finishes" if paused else "resumed", ws.id)
-
-
-def _skip(turn: WorkstreamTurn, message: m.Skip) -> Answer:
-    ws = turn.value
-    if ws.ending is not None:
-        return m.Refused(f"{ws.id} is ending already, as {ws.ending}")
-    if ws.state not in {State.PENDING, State.READY, State.BLOCKED}:
-        return m.Refused(f"{ws.id} is {ws.state}: what has begun is cancelled, not skipped")
-    _end_as(turn, "skipped", message.reason, operator=message.operator, as_done=True)
-    return m.Accepted("skipped, and counts as done", ws.id)
-
-
-def _unblock(turn: WorkstreamTurn, message: m.Unblock) -> Answer:
-    ws = turn.value
-    if ws.state is not State.BLOCKED:
-        return m.Refused(f"{ws.id} is {ws.state}, not blocked")
-    if not ws.after.blocked:
-        return m.Refused(f"tasks of {ws.id} are blocked: unblock those, or retry what failed")
-    after, waived = waits.waive(ws.after, message.names)
-    if not waived:
-        known = ", ".join(cause.source for cause in ws.after.causes)
-        return m.Refused(f"no cause has that name; {ws.id} is blocked by {known}")
-    turn.change(after=after)
-    _note(turn, "workstream_unblocked", message)
-    return m.Accepted(f"waived {', '.join(waived)}", ws.id)
-
-
-def _retry(turn: WorkstreamTurn, message: m.RetryTask) -> m.Refused | None:
-    """Handed on: the task itself knows whether it has ended. Whoever asks has looked its id up."""
-    ws = turn.value
-    owner, _, name = message.task_id.rpartition("/")
-    if owner != ws.id or name.partition("~")[0] not in ws.spec.tasks:
-        return m.Refused(f"{message.task_id} is no task of {ws.id}")
-    if ws.ending is not None:
-        return m.Refused(f"{ws.id} is ending, as {ws.ending}: retry the run")
-    if ws.state is State.VALIDATING:
-        return m.Refused(f"{ws.id} is {ws.state}: retry the run")
-    turn.change(retrying=ws.retrying + 1)
-    turn.effects.append(Send(f"task:{message.task_id}", message, hand_on=True))
-    return None

@@ -12,6 +12,7 @@ import msgspec
 
 from actors import messages as m
 from actors.machine import Chart, Edge, Turn
+from actors.override import BY_HAND
 from actors.spec import WorkstreamSeed
 from actors.waits import Waits
 
@@ -85,7 +86,7 @@ class Workstream(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     cancelled: int = 0
     noncritical_failures: int = 0
     retrying: int = 0  # retries handed on to a task that has not answered yet
-    ending: str | None = None  # "cancelled", "failed" or "skipped": what it is to end as
+    ending: str | None = None  # the state that it goes to once its tasks have ended
     through_failure: bool = False
     as_done: bool = False  # skipped by plan or operator: counts as done
     operator: str | None = None  # who ended it
@@ -101,6 +102,11 @@ class Workstream(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     @property
     def address(self) -> str:
         return f"workstream:{self.id}"
+
+    @property
+    def held_by_hand(self) -> bool:
+        """Whether an operator's override blocked it, and nobody has waived that."""
+        return any(cause.source.startswith(BY_HAND) for cause in self.after.causes)
 
     @property
     def all_blocked(self) -> bool:

@@ -40,6 +40,7 @@ SAMPLES: dict[type, Any] = {
     m.HeartbeatSeen: m.HeartbeatSeen("uet_worker:p.1@1"),
     m.Launched: m.Launched("9.9", 1, 1, 1),
     m.LeaseEnded: m.LeaseEnded("9.9"),
+    m.Override: m.Override("cancelled", "ann", "enough"),
     m.Pause: m.Pause("ann"),
     m.ProcessExited: m.ProcessExited(crashed=True),
     m.ProcessStarted: m.ProcessStarted(1, 1, "b"),
@@ -69,7 +70,17 @@ FROM_BELOW = {
     m.WorkstreamMoved,
     m.WorkstreamStuck,
 }
-BY_HAND = (m.Pause, m.Resume, m.Cancel, m.Skip, m.Unblock, m.RetryTask, m.Drain, m.Replace)
+BY_HAND = (
+    m.Pause,
+    m.Resume,
+    m.Cancel,
+    m.Skip,
+    m.Unblock,
+    m.RetryTask,
+    m.Drain,
+    m.Replace,
+    m.Override,
+)
 
 
 def inbox(kind: str) -> list[type]:
