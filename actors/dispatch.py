@@ -12,14 +12,16 @@ Invariants:
    who has waited longest.
 3. While a slot is idle, no task that it could take is waiting.
 4. A message costs O(log n) for each class of slots. What may not start now (its run is held, its
-   key is taken) is set aside when it is met, and comes back once.
+   key is taken, its tool is shut or busy) is set aside when it is met, and comes back once.
+5. An execution counts against its tool from the grant of its slot until its task says `ToolFree`,
+   or queues again. A tool without a word from its breaker is open: one that is shut says so.
 """
 
 from __future__ import annotations
 
-import heapq
 from typing import TypeAlias
 
+from actors.dispatch_queue import Heap, Limit, Slots, Waiting
 from actors.effects import Address, Effect, Send
 from actors.messages import (
     Assign,
@@ -33,63 +35,16 @@ from actors.messages import (
     KeyTaken,
     SlotFree,
     SlotGone,
+    ToolAllowance,
+    ToolFree,
+    ToolTaken,
 )
 
-Inbox: TypeAlias = (
-    Enqueue | Dequeue | SlotFree | SlotGone | KeyTaken | KeyFree | HoldRun | GateQueue | GateDone
-)
-Order: TypeAlias = tuple[int, int, float, int]
+Share: TypeAlias = KeyTaken | KeyFree | ToolTaken | ToolFree | ToolAllowance
+Gates: TypeAlias = GateQueue | GateDone
+Inbox: TypeAlias = Enqueue | Dequeue | SlotFree | SlotGone | Share | HoldRun | Gates
 Scope: TypeAlias = tuple[str, str | None]  # a run, or a workstream of it
-Key: TypeAlias = tuple[str, str]  # of one run
-
-
-class _Waiting:
-    """One request. `gone` once it was granted or withdrawn: heaps drop it when they meet it."""
-
-    __slots__ = ("gone", "order", "request")
-
-    def __init__(self, request: Enqueue, arrival: int) -> None:
-        self.request = request
-        self.order: Order = (-request.run_priority, -request.priority, request.since, arrival)
-        self.gone = False
-
-    def __lt__(self, other: _Waiting) -> bool:
-        return self.order < other.order
-
-    @property
-    def key(self) -> Key | None:
-        key = self.request.concurrency_key
-        return None if key is None else (self.request.run_id, key)
-
-
-class _Slots:
-    """All slots that are alike, and the tasks that they could take."""
-
-    __slots__ = ("affinity", "capabilities", "idle", "kind", "known", "pool", "run_id", "waiting")
-
-    def __init__(self, like: SlotFree) -> None:
-        self.run_id = like.run_id
-        self.pool = like.pool
-        self.kind = like.kind
-        self.capabilities = frozenset(like.capabilities)
-        self.affinity = frozenset(like.affinity)
-        self.idle: dict[Address, None] = {}
-        self.known: set[Address] = set()
-        self.waiting: list[_Waiting] = []
-
-    @property
-    def pickiness(self) -> tuple[bool, int, str]:
-        """Slots that can do least, or only for some, go first: the others stay free for more."""
-        return (not self.affinity, len(self.capabilities), self.pool)
-
-    def fits(self, request: Enqueue) -> bool:
-        return (
-            self.run_id == (request.run_id if request.own_slots else None)
-            and not (request.inline_only and self.kind != "inline")
-            and not (request.process_only and self.kind != "process")
-            and self.capabilities.issuperset(request.requires)
-            and (not self.affinity or request.workstream in self.affinity)
-        )
+Name: TypeAlias = tuple[str, str]  # of a limit: a run and its key, or no run and a tool
 
 
 class Dispatch:
@@ -102,14 +57,13 @@ class Dispatch:
         self.gate_places = gate_places
         self.counter = counter
         self._arrivals = 0
-        self._requests: dict[Address, _Waiting] = {}
-        self._classes: list[_Slots] = []
-        self._class_of: dict[Address, _Slots] = {}
+        self._requests: dict[Address, Waiting] = {}
+        self._classes: list[Slots] = []
+        self._class_of: dict[Address, Slots] = {}
         self._held: set[Scope] = set()
-        self._aside_held: dict[Scope, list[tuple[_Waiting, _Slots]]] = {}
-        self._taken: dict[Key, Address] = {}
-        self._holding: dict[Address, Key] = {}
-        self._aside_key: dict[Key, dict[_Slots, list[_Waiting]]] = {}
+        self._aside_held: dict[Scope, list[tuple[Waiting, Slots]]] = {}
+        self._limits: dict[Name, Limit] = {}
+        self._holding: dict[Address, tuple[Limit, ...]] = {}
         self._gates = _Places(gate_places, self._held)
 
     def decide(self, message: Inbox, _now: float) -> tuple[Effect, ...]:
@@ -124,11 +78,8 @@ class Dispatch:
             case SlotGone():
                 self._slot_gone(message.worker)
                 return ()
-            case KeyTaken():
-                self._take_key(message.task, (message.run_id, message.key))
-                return ()
-            case KeyFree():
-                return tuple(self._free_key((message.run_id, message.key)))
+            case KeyTaken() | KeyFree() | ToolTaken() | ToolFree() | ToolAllowance():
+                return tuple(self._share(message))
             case HoldRun():
                 return tuple(self._hold(message))
             case GateQueue():
@@ -144,9 +95,9 @@ class Dispatch:
         request = waiting.request
         if self._scope_held(request) is not None:
             return "its run or workstream is paused"
-        if waiting.key in self._taken:
-            holder = self._taken[waiting.key].partition(":")[2]
-            return f"the concurrency key {request.concurrency_key!r} is held by {holder}"
+        full = waiting.full()
+        if full is not None:
+            return _why_full(full)
         fitting = sum(len(slots.known) for slots in self._classes if slots.fits(request))
         if fitting:
             return f"all {fitting} slots that it may take are busy"
@@ -158,30 +109,47 @@ class Dispatch:
     def _enqueue(self, request: Enqueue) -> list[Effect]:
         effects = self._dequeue(request.task)
         self._arrivals += 1
-        waiting = _Waiting(request, self._arrivals)
+        waiting = Waiting(request, self._arrivals, self._needs(request))
         self._requests[request.task] = waiting
         fitting = [slots for slots in self._classes if slots.fits(request)]
         for slots in fitting:
-            heapq.heappush(slots.waiting, waiting)
+            slots.waiting.push(waiting)
         for slots in fitting:
             if slots.idle:
                 self._match(slots, effects)
         return effects
 
+    def _needs(self, request: Enqueue) -> tuple[Limit, ...]:
+        if request.concurrency_key is None and request.tool is None:
+            return ()
+        needs = []
+        if request.concurrency_key is not None:
+            needs.append(self._limit((request.run_id, request.concurrency_key), 1))
+        if request.tool is not None:
+            tool = self._limit(("", request.tool), request.tool_limit)
+            tool.most = request.tool_limit  # of the newest plan that has a say
+            needs.append(tool)
+        for limit in needs:
+            limit.users += 1
+        return tuple(needs)
+
     def _dequeue(self, task: Address) -> list[Effect]:
+        effects: list[Effect] = []
         waiting = self._requests.pop(task, None)
         if waiting is not None:
             waiting.gone = True
-            effects: list[Effect] = []
-            if waiting.key is not None and waiting.key not in self._taken:
-                # It may be the one that came forward for the key: the next one takes its turn.
-                self._come_forward(waiting.key, effects)
+            for limit in waiting.needs:
+                limit.users -= 1
+                # It may be one that came forward for the limit: the next one takes its turn.
+                self._come_forward(limit, effects)
             return effects
-        # It was granted a slot that it does not take after all: its key is free again.
-        key = self._holding.get(task)
-        return self._free_key(key) if key is not None else []
+        # It was granted a slot that it does not take after all: what it held is free again.
+        for limit in self._holding.pop(task, ()):
+            limit.free(task)
+            self._come_forward(limit, effects)
+        return effects
 
-    def _match(self, slots: _Slots, effects: list[Effect]) -> None:
+    def _match(self, slots: Slots, effects: list[Effect]) -> None:
         """Grants idle slots of one class to the best that wait for it."""
         while slots.idle:
             waiting = self._next(slots)
@@ -189,30 +157,30 @@ class Dispatch:
                 return
             worker = next(iter(slots.idle))
             del slots.idle[worker]
-            request = waiting.request
+            task = waiting.request.task
             waiting.gone = True
-            del self._requests[request.task]
-            if waiting.key is not None:
-                self._take_key(request.task, waiting.key)
+            del self._requests[task]
+            for limit in waiting.needs:
+                limit.users -= 1
+                self._take(task, limit)
             self.counter += 1
-            effects.append(Send(worker, Assign(request.task, f"{self.epoch}.{self.counter}")))
+            effects.append(Send(worker, Assign(task, f"{self.epoch}.{self.counter}")))
 
-    def _next(self, slots: _Slots) -> _Waiting | None:
+    def _next(self, slots: Slots) -> Waiting | None:
         heap = slots.waiting
-        while heap:
-            waiting, key = heap[0], heap[0].key
-            scope = None if waiting.gone else self._scope_held(waiting.request)
-            taken = key is not None and key in self._taken
-            if not (waiting.gone or scope or taken):
+        while (waiting := heap.first()) is not None:
+            scope = self._scope_held(waiting.request)
+            full = waiting.full() if scope is None and waiting.needs else None
+            if scope is None and full is None:
                 return waiting
-            heapq.heappop(heap)
+            heap.pop()
             if scope is not None:
                 self._aside_held.setdefault(scope, []).append((waiting, slots))
-            elif not waiting.gone and key is not None:
-                aside = self._aside_key.setdefault(key, {})
-                heapq.heappush(aside.setdefault(slots, []), waiting)
-            if key is not None and not taken:
-                self._step_up(key, slots)
+            elif full is not None:
+                full.aside.setdefault(slots, Heap()).push(waiting)
+            for limit in waiting.needs:
+                if limit is not full and limit.room > 0:
+                    self._step_up(limit, slots, 1)
         return None
 
     # --- slots ---------------------------------------------------------------------------------
@@ -226,20 +194,13 @@ class Dispatch:
         self._match(slots, effects)
         return effects
 
-    def _class_like(self, message: SlotFree) -> _Slots:
-        new = _Slots(message)
+    def _class_like(self, message: SlotFree) -> Slots:
+        new = Slots(message)
         for slots in self._classes:
-            if (
-                slots.run_id == new.run_id
-                and slots.pool == new.pool
-                and slots.kind == new.kind
-                and slots.capabilities == new.capabilities
-                and slots.affinity == new.affinity
-            ):
+            if slots.is_like(new):
                 return slots
         # The first of its class: the only time that all who wait are looked at.
-        new.waiting = [w for w in self._requests.values() if new.fits(w.request)]
-        heapq.heapify(new.waiting)
+        new.waiting = Heap([w for w in self._requests.values() if new.fits(w.request)])
         self._classes.append(new)
         self._classes.sort(key=lambda slots: slots.pickiness)
         return new
@@ -250,44 +211,73 @@ class Dispatch:
             return
         slots.known.discard(worker)
         slots.idle.pop(worker, None)
-        while slots.waiting and slots.waiting[0].gone:
-            heapq.heappop(slots.waiting)
-        if not slots.known and not slots.waiting:
+        if not slots.known and slots.waiting.first() is None:
             self._classes.remove(slots)
 
-    # --- keys and holds ------------------------------------------------------------------------
+    # --- keys, tools and holds -------------------------------------------------------------------
 
-    def _take_key(self, task: Address, key: Key) -> None:
-        if key not in self._taken:
-            self._taken[key] = task
-            self._holding[task] = key
-
-    def _free_key(self, key: Key) -> list[Effect]:
+    def _share(self, message: Share) -> list[Effect]:
         effects: list[Effect] = []
-        holder = self._taken.pop(key, None)
-        if holder is not None:
-            self._holding.pop(holder, None)
-        self._come_forward(key, effects)
+        match message:
+            case KeyTaken(task, run_id, key):
+                self._take(task, self._limit((run_id, key), 1))
+            case ToolTaken(task, tool):
+                self._take(task, self._limit(("", tool), None))
+            case KeyFree(run_id, key):
+                limit = self._limits.get((run_id, key))
+                for task in tuple(limit.holders) if limit is not None else ():
+                    self._free(task, (run_id, key), effects)
+            case ToolFree(task, tool):
+                self._free(task, ("", tool), effects)
+            case ToolAllowance(tool, allowed, epoch):
+                limit = self._limit(("", tool), None)
+                limit.allow(allowed, epoch)
+                self._come_forward(limit, effects)
         return effects
 
-    def _come_forward(self, key: Key, effects: list[Effect]) -> None:
-        """The key is free: the best that waits for it comes forward, in each class of slots."""
-        for slots in list(self._aside_key.get(key, ())):
-            self._step_up(key, slots)
+    def _limit(self, name: Name, most: int | None) -> Limit:
+        limit = self._limits.get(name)
+        if limit is None:
+            limit = self._limits[name] = Limit(name, most)
+        return limit
+
+    def _take(self, task: Address, limit: Limit) -> None:
+        limit.take(task)
+        held = self._holding.get(task, ())
+        if limit not in held:
+            self._holding[task] = (*held, limit)
+
+    def _free(self, task: Address, name: Name, effects: list[Effect]) -> None:
+        limit = self._limits.get(name)
+        if limit is None or task not in limit.holders:
+            return
+        limit.free(task)
+        left = tuple(held for held in self._holding.pop(task) if held is not limit)
+        if left:
+            self._holding[task] = left
+        self._come_forward(limit, effects)
+
+    def _come_forward(self, limit: Limit, effects: list[Effect]) -> None:
+        """As many as there is room for come forward, in each class of slots, the best first."""
+        if limit.unused:
+            self._limits.pop(limit.name, None)
+            return
+        for slots in list(limit.aside):
+            room = limit.room
+            if room <= 0:
+                return
+            self._step_up(limit, slots, room)
             self._match(slots, effects)
 
-    def _step_up(self, key: Key, slots: _Slots) -> None:
-        aside = self._aside_key.get(key)
-        heap = aside.get(slots) if aside else None
-        while heap:
-            waiting = heapq.heappop(heap)
-            if not waiting.gone:
-                heapq.heappush(slots.waiting, waiting)
-                break
-        if aside is not None and not heap:
-            aside.pop(slots, None)
-            if not aside:
-                del self._aside_key[key]
+    def _step_up(self, limit: Limit, slots: Slots, count: float) -> None:
+        heap = limit.aside.get(slots)
+        if heap is None:
+            return
+        while count > 0 and (waiting := heap.pop()) is not None:
+            slots.waiting.push(waiting)
+            count -= 1
+        if not heap:
+            del limit.aside[slots]
 
     def _scope_held(self, request: Enqueue) -> Scope | None:
         if not self._held:
@@ -302,15 +292,27 @@ class Dispatch:
             self._held.add(scope)
             return effects
         self._held.discard(scope)
-        touched: dict[_Slots, None] = {}
+        touched: dict[Slots, None] = {}
         for waiting, slots in self._aside_held.pop(scope, ()):
             if not waiting.gone:
-                heapq.heappush(slots.waiting, waiting)
+                slots.waiting.push(waiting)
                 touched[slots] = None
         for slots in touched:
             self._match(slots, effects)
         effects += self._gates.released()
         return effects
+
+
+def _why_full(limit: Limit) -> str:
+    owner, name = limit.name
+    if owner:
+        holder = next(iter(limit.holders)).partition(":")[2]
+        return f"the concurrency key {name!r} is held by {holder}"
+    if limit.allowed == 0:
+        return f"the breaker {name} lets nothing through"
+    if limit.most is not None and len(limit.holders) >= limit.most:
+        return f"the tool of {name} runs {limit.most} times already"
+    return f"the breaker {name} lets {limit.allowed} through at a time"
 
 
 class _Places:
