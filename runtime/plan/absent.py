@@ -1,4 +1,4 @@
-"""What a plan needs and this machine does not have: programs, folders, functions.
+"""What a plan needs and this machine does not have: programs, folders, functions, a sandbox.
 
 `check` shows these as warnings, since a plan may be checked on another machine than it runs on; a
 submission is refused for them, now and not after an hour. Nothing of the user's is executed or
@@ -44,7 +44,8 @@ def absent(
     calls: Set[str] = frozenset(),
     environ: Mapping[str, str] | None = None,
 ) -> tuple[Fault, ...]:
-    """One fault for each program, folder or function that is not there, however many tasks need it.
+    """One fault for each program, folder or function that is not there, however many tasks need it,
+    and for each pool that cannot be confined as it asks.
 
     Errors, but for a path that something running earlier in the plan may make: a warning then.
     `environ` is the environment of the owner (None: of this process).
@@ -68,7 +69,18 @@ def absent(
         elif program and (why := _why_not(program, folder, search)) is not None:
             faults.append(_no_program(program, why, need))
     faults.extend(_absent_functions(plan, base, calls))
+    faults.extend(_absent_fences(plan))
     return tuple(faults)
+
+
+def _absent_fences(plan: Plan) -> Iterator[Fault]:
+    for name, pool in plan.workers.items():
+        if pool.sandbox != "none":
+            from runtime.work.fence import fence_refusal  # noqa: PLC0415 (few plans need it)
+
+            if (refusal := fence_refusal()) is not None:
+                text, cure = refusal
+                yield Fault(f"no write fence here: {text}", cure, ("workers", name, "sandbox"))
 
 
 def _commands(

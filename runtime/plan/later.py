@@ -41,7 +41,6 @@ TASK_LATER: Final[Mapping[str, Later]] = {
 GATE_LATER: Final[Mapping[str, Later]] = {
     "approval": Later("approvals by a person", "remove it and give the gate a `command`"),
 }
-SANDBOX: Final = Later("the confinement of workers", 'remove it, or write sandbox = "none"')
 BUNDLE: Final = Later(_LEDGER, "write the plan as TOML; docs/plans.md shows the format")
 
 # Without patches these two say nothing about a run, so that a plan written for later may hold them.

@@ -31,7 +31,6 @@ from runtime.plan.later import (
     IDLE_RUN_TEXT,
     PLAN_LATER,
     RUN_LATER,
-    SANDBOX,
     TASK_LATER,
     Later,
 )
@@ -62,6 +61,7 @@ POOL_FIELDS: Final[Mapping[str, Checker]] = {
     "heartbeat_s": fields.seconds,
     "recovery_window_s": fields.seconds,
     "kill_timeout_s": fields.seconds,
+    "sandbox": fields.one_of("none", "write-fence"),
 }
 GATE_FIELDS: Final[Mapping[str, Checker]] = {
     "type": fields.one_of("LINT", "UNIT", "INTEGRATION", "SECURITY"),
@@ -106,7 +106,7 @@ TASK_FIELDS: Final[Mapping[str, Checker]] = {
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "a plan": ("run", "workers", "gates", "workstreams"),
     "[run]": (*RUN_FIELDS, *IDLE_RUN_KEYS),
-    "a pool": (*POOL_FIELDS, "restart", "sandbox"),
+    "a pool": (*POOL_FIELDS, "restart"),
     "`restart`": tuple(RESTART_FIELDS),
     "a gate": tuple(GATE_FIELDS),
     "a workstream": (*WORKSTREAM_FIELDS, "tasks"),
@@ -168,21 +168,12 @@ def _pools(table: Any, faults: Faults) -> Iterator[tuple[str, Pool]]:
     for name, at, value in _named(table, ("workers",), faults, "pools", PLAN_POOLS_MAX):
         entry = _table_of(value)
         found = _fields(entry, at, faults, "a pool", POOL_FIELDS, {})
-        if isinstance(entry, Mapping) and "sandbox" in entry:
-            _sandbox(entry["sandbox"], (*at, "sandbox"), faults)
         if isinstance(entry, Mapping) and "restart" in entry:
             where = (*at, "restart")
             table_of_it = _table_of(entry["restart"])
             restart = _fields(table_of_it, where, faults, "`restart`", RESTART_FIELDS, {})
             found["restart"] = Restart(**restart)
         yield name, Pool(**found)
-
-
-def _sandbox(value: Any, path: Path, faults: Faults) -> None:
-    if value == "write-fence":
-        _refuse_later(path, faults, SANDBOX)
-    else:
-        fields.one_of("none", "write-fence")(value, path, faults)
 
 
 def _gates(table: Any, faults: Faults) -> Iterator[tuple[str, Gate]]:

@@ -56,6 +56,9 @@ def _pools(plan: Plan, faults: Faults) -> None:
                 text = f"there is no workstream {quoted(workstream)}"
                 faults.error((*at, "affinity", index), text, meant(found, "name one of the plan"))
         _backoff(pool.restart.backoff_s, pool.restart.backoff_s_max, (*at, "restart"), faults)
+        if pool.kind == "inline" and pool.sandbox != "none":
+            text = "an inline pool runs in the owner's process, which no fence surrounds"
+            faults.error((*at, "sandbox"), text, 'write kind = "process", or remove it')
 
 
 def _gates(plan: Plan, faults: Faults) -> None:

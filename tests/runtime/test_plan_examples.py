@@ -85,10 +85,9 @@ def test_the_retry_of_the_main_example_succeeds_at_its_second_attempt(tmp_path: 
 @pytest.mark.parametrize(("title", "record"), RECORDS.items())
 def test_every_key_is_documented_with_its_default(title: str, record: type[msgspec.Struct]) -> None:
     documented = rows(title)
-    extra = {"sandbox"} if record is spec.Pool else set()
-    assert documented.keys() - extra == set(record.__struct_fields__) - {"base_dir"}
+    assert documented.keys() == set(record.__struct_fields__) - {"base_dir"}
     for key, shown in documented.items():
-        if key in extra or shown in {"required", "none", "", "as below"}:
+        if shown in {"required", "none", "", "as below"}:
             continue
         blank: dict[str, Any] = {"name": "x"} if record is spec.Run else {}
         default = getattr(record(**blank), key)

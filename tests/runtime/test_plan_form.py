@@ -238,7 +238,6 @@ LATER = [
         (f"{RUN}[gates.g]\ncommand = ['x']\n{key} = 1\n{TASK}gates = ['g']", 5, f"gates.g.{key}")
         for key in GATE_LATER
     ),
-    (f"{RUN}{TASK}[workers.w]\nsandbox = 'write-fence'", 6, "workers.w.sandbox"),
 ]
 
 
@@ -263,8 +262,20 @@ def test_the_place_for_patches_is_idle_without_patches_and_said_to_be(tmp_path: 
     assert "no effect without patches" in found[0].text
 
 
-def test_no_sandbox_may_be_said_aloud(tmp_path: Path) -> None:
-    assert faults(tmp_path, RUN + TASK + "[workers.w]\nsandbox = 'none'") == ()
+@pytest.mark.parametrize("sandbox", ["none", "write-fence"])
+def test_a_pool_says_what_stands_around_its_work(tmp_path: Path, sandbox: str) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text(f"{RUN}{TASK}[workers.w]\nsandbox = '{sandbox}'")
+    assert load(path).plan.workers["w"].sandbox == sandbox
+
+
+def test_an_inline_pool_cannot_be_fenced(tmp_path: Path) -> None:
+    plan = RUN + "[workers.w]\nkind = 'inline'\nsandbox = 'write-fence'\n"
+    plan += "[workstreams.w.tasks.t]\ncall = 'json:dumps'"
+    line, where, text, cure = only(tmp_path, plan)
+    assert (line, where) == (5, "workers.w.sandbox")
+    assert "which no fence surrounds" in text
+    assert 'kind = "process"' in cure
 
 
 def test_every_fault_is_found_in_one_look_in_the_order_of_the_lines(tmp_path: Path) -> None:
