@@ -21,6 +21,9 @@ from pathlib import Path
 
 WRITE_FENCE = "write-fence"
 _PROBE_S_MAX = 20.0
+_OF_THE_KERNEL = tuple(
+    f"/proc/{name}" for name in ("sys", "sysrq-trigger", "acpi", "asound", "driver", "fs", "mtrr")
+)
 _CURE = (
     'install it (apt install bubblewrap), or write sandbox = "none"',
     "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1; on Ubuntu an "
@@ -42,7 +45,10 @@ def fence(state_dir: Path, folders: Iterable[str]) -> list[str]:
     socket = os.path.join(state, "control.sock")
     if os.path.exists(socket):  # whoever may command the owner stands outside of any fence
         words += ["--ro-bind", "/dev/null", socket]
-    return [*words, "--dev", "/dev", "--proc", "/proc"]
+    words += ["--dev", "/dev", "--proc", "/proc"]
+    for path in _OF_THE_KERNEL:  # what root, even without capabilities, may write
+        words += ["--ro-bind-try", path, path]
+    return words
 
 
 def _bound(paths: Iterable[str]) -> list[str]:
