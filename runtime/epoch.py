@@ -21,6 +21,7 @@ class Epoch:
 
     __slots__ = (
         "after",
+        "booked",
         "cells",
         "consumed",
         "entries",
@@ -53,6 +54,7 @@ class Epoch:
         # Volatile timers have no row to come back from: what a rollback has to undo of them.
         self.volatile_new: list[Timer] = []
         self.volatile_gone: list[Timer] = []
+        self.booked = 0  # how many of its entries the book has already
         self.head = 0  # seq of its last audit row, once sealed
 
     @property

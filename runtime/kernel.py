@@ -13,6 +13,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from runtime.limits import (
     READ_BACK_MAX,
 )
 from runtime.rollback import Rollback
-from runtime.seal import seal
+from runtime.seal import book, seal
 from runtime.seed import DISPATCH, dispatch_kind
 from runtime.store import Batch, CommitUnknown, ConstraintFailed, TryAgain
 from runtime.turns import Turns
@@ -138,6 +139,13 @@ class Kernel:
     def _full(self) -> bool:
         epoch = self.turns.open
         return len(epoch.entries) >= EPOCH_ROWS_MAX or epoch.inputs >= EPOCH_INPUTS_MAX
+
+    def book_ahead(self) -> None:
+        """While an epoch is written, chains what the next one has decided so far: done now, it need
+        not be waited for at its seal."""
+        if self.in_flight is not None and not self.halted:
+            with suppress(ConstraintFailed):  # its seal finds the same, and knows what to do
+                book(self.turns.open, self.store, self._phase_of)
 
     def fire_due(self) -> None:
         """Offers what the clock has made due, the earliest first."""

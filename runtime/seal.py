@@ -28,18 +28,7 @@ def seal(epoch: Epoch, store: Store, phase_of: Callable[[str], str | None]) -> B
     """The batch that makes the epoch durable. Raises ConstraintFailed where a value does not
     encode to JSON; the book then has to be discarded."""
     batch = Batch()
-    enter = store.book.enter
-    for cell, taken, now in epoch.entries:
-        kind = cell.kind
-        cell.audit_seq, cell.metadata = enter(
-            kind.name,
-            cell.value.id,
-            kind.run_id_of(cell.value),
-            taken,
-            now,
-            cell.audit_seq,
-            phase_of,
-        )
+    book(epoch, store, phase_of)
     epoch.head = store.book.seq
     changes = batch.changes
     for cell in epoch.cells:
@@ -70,7 +59,30 @@ def seal(epoch: Epoch, store: Store, phase_of: Callable[[str], str | None]) -> B
     batch.outbox_gone = epoch.outbox_gone
     batch.watches_new = epoch.watches_new
     batch.watches_gone = epoch.watches_gone
+    # Now, and not when the write begins: the next epoch may be booked ahead in between.
+    store.lay_out(batch)
     return batch
+
+
+def book(epoch: Epoch, store: Store, phase_of: Callable[[str], str | None]) -> None:
+    """Numbers and chains what the epoch has decided so far. Also before it is sealed, while the one
+    before it is written: what is booked in vain is given up with it, by `store.discard`. Raises
+    ConstraintFailed at an entry that does not encode to JSON, and then at the same one again."""
+    enter = store.book.enter
+    entries = epoch.entries
+    for index in range(epoch.booked, len(entries)):
+        cell, taken, now = entries[index]
+        kind = cell.kind
+        cell.audit_seq, cell.metadata = enter(
+            kind.name,
+            cell.value.id,
+            kind.run_id_of(cell.value),
+            taken,
+            now,
+            cell.audit_seq,
+            phase_of,
+        )
+        epoch.booked = index + 1
 
 
 def is_json(message: object) -> bool:

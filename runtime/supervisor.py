@@ -126,6 +126,7 @@ class Supervisor(Kernel):
                 time.sleep(_GIVE_WAY_S)  # noqa: ASYNC251 (the loop gives way on purpose)
             if self.may_take():
                 self.turns.take()
+                self.book_ahead()
                 if self.is_due():
                     continue
             if self.router.absent and not self.halted:

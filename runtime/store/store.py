@@ -169,9 +169,7 @@ class Store:
         if self._unknown:
             raise CommitUnknown(self.layout.db, "a former commit; reopen first")
         try:
-            if batch.head is None:
-                batch.rows = commit.lay_out(batch)
-                batch.audit, batch.lines, batch.head = self.book.take()
+            self.lay_out(batch)
             await self._thread.run(partial(self._write, batch))
         except (ConstraintFailed, OwnerLost):
             self.discard()
@@ -181,6 +179,14 @@ class Store:
             raise
         self.head = batch.head
         return batch.lines
+
+    def lay_out(self, batch: Batch) -> None:
+        """Makes the batch's rows, and takes what was booked since the last one into it, once;
+        `commit` does it for a batch that has none yet. Raises ConstraintFailed where a value does
+        not encode to JSON: `discard` then."""
+        if batch.head is None:
+            batch.rows = commit.lay_out(batch)
+            batch.audit, batch.lines, batch.head = self.book.take()
 
     def _write(self, batch: Batch, db: sqlite3.Connection) -> None:
         with brisk():

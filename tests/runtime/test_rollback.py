@@ -100,6 +100,26 @@ async def test_a_culprit_is_found_beside_a_live_run(tmp_path: Path) -> None:
         assert list(rt.suspended()) == [bad]
 
 
+async def test_what_was_booked_ahead_of_a_refused_epoch_is_given_up_with_it(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as rt:
+        bad, good = await account(rt, "bad"), await account(rt, "good")
+        sup = rt._sup
+        with locked(tmp_path):
+            await rt.tell(bad, Forge())
+            await until(lambda: sup.in_flight)
+            refused = sup.store.book.seq
+            for _ in range(3):
+                await rt.tell(good, Remark("x"))
+            await until(lambda: sup.store.book.seq == refused + 3)
+        await rt.wait_idle()
+        assert list(rt.suspended()) == [bad]
+        assert len(rt.dead_letters()) == 1
+    assert verify(tmp_path / ".state").whole
+    assert rows(tmp_path, "SELECT count(*) FROM state_transitions WHERE reason = 'x'") == [(3,)]
+
+
 async def test_every_asker_of_a_discarded_epoch_is_answered_once_and_truly(tmp_path: Path) -> None:
     answers: list[int] = []
     async with opened(tmp_path) as rt:
