@@ -39,6 +39,7 @@ from actors.messages import (
     Announce,
     Cancel,
     Ended,
+    Override,
     Pause,
     Recovered,
     Refused,
@@ -65,7 +66,7 @@ DISPATCH = "dispatch:main"
 
 Verb = hand.Verb
 Event = Admit | Settle | guard.Blame | TimerFired | Recovered | Announce | Ended
-Inbox = Event | Verb | guard.WouldAdmit | guard.Revise | Pause | Resume | Cancel
+Inbox = Event | Verb | guard.WouldAdmit | guard.Revise | Pause | Resume | Cancel | Override
 
 
 def decide(breaker: Breaker, message: Inbox, now: float) -> Decision[Breaker]:
@@ -113,6 +114,8 @@ def _decided(breaker: Breaker, message: Inbox, now: float) -> Decision[Breaker]:
         return hand.replied(breaker, would_admit(breaker, now))
     if isinstance(message, guard.Revise):
         return _revised(breaker, message)
+    if isinstance(message, Override):
+        return hand.overridden(breaker, message, now)
     if isinstance(message, Pause | Resume | Cancel):
         verbs = "open, close, reset, hold, shadow or disable"
         return hand.replied(breaker, Refused(f"a breaker is not moved by this: {verbs} it"))

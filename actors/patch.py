@@ -28,6 +28,7 @@ from typing import Any
 
 import msgspec
 
+from actors import patch_hand
 from actors import patch_messages as pm
 from actors.effects import CancelTimer, SetTimer
 from actors.machine import Decision
@@ -37,6 +38,7 @@ from actors.messages import (
     GatesMade,
     GateVerdict,
     NeedGates,
+    Override,
     Pause,
     Performed,
     Recovered,
@@ -67,7 +69,7 @@ Event = Begin | TimerFired | Recovered | Performed | GatesMade | GateVerdict
 Queued = pm.Apply | pm.BaseMoved
 Ender = pm.Supersede | Cancel | pm.DropPatch
 Verb = Pause | Resume | Unblock | pm.ApprovePatch | pm.RejectPatch | pm.Revalidate | pm.Rollback
-Inbox = Event | Queued | Ender | Verb
+Inbox = Event | Queued | Ender | Verb | Override
 
 
 def decide(patch: Patch, message: Inbox, now: float) -> Decision[Patch]:
@@ -94,12 +96,12 @@ def decide(patch: Patch, message: Inbox, now: float) -> Decision[Patch]:
             _base_moved(t, message)
         case pm.Supersede() | Cancel() | pm.DropPatch() | Pause() | Resume() | Unblock():
             _asked(t, message)
-        case pm.ApprovePatch() | pm.RejectPatch() | pm.Revalidate() | pm.Rollback():
+        case pm.ApprovePatch() | pm.RejectPatch() | pm.Revalidate() | pm.Rollback() | Override():
             _asked(t, message)
     return t.decision()
 
 
-def _asked(t: PatchTurn, message: Ender | Verb) -> None:
+def _asked(t: PatchTurn, message: Ender | Verb | Override) -> None:
     match message:
         case pm.Supersede():
             by = f"by {message.by}"
@@ -113,11 +115,13 @@ def _asked(t: PatchTurn, message: Ender | Verb) -> None:
         case pm.ApprovePatch() | Unblock():
             _approve(t, message)
         case pm.RejectPatch():
-            _reject(t, message)
+            patch_hand.reject(t, message)
         case pm.Revalidate():
             _revalidate(t, message)
         case pm.Rollback():
             _rollback(t, message)
+        case Override():
+            patch_hand.override(t, message)
 
 
 # --- judging --------------------------------------------------------------------------------------
@@ -471,18 +475,6 @@ def _approve(t: PatchTurn, verb: pm.ApprovePatch | Unblock) -> None:
     t.note("patch_approved", "warning", verb.reason, verb.operator)
     t.release(names, verb.reason, verb.operator)
     t.reply(f"held for {', '.join(t.value.holds)}" if t.value.holds else "staged again")
-
-
-def _reject(t: PatchTurn, verb: pm.RejectPatch) -> None:
-    patch = t.value
-    judged = {State.VALIDATING, State.STAGED, State.BLOCKED, State.APPLIED}
-    if patch.moving is not None:
-        t.refuse("a ref is being moved for it: try again once that is settled")
-    elif patch.state not in judged:
-        t.refuse(f"it is {patch.state}: only what is judged or queued can be rejected")
-    else:
-        t.quarantine(f"rejected: {verb.reason}", verb.operator)
-        t.reply("in quarantine")
 
 
 _ANSWERS: dict[tuple[Work, type], Callable[[PatchTurn, Any], str | None]] = {

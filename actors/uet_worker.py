@@ -18,14 +18,15 @@ Deliberately absent: restarts (the slot's), timeouts (the task's), heartbeat tim
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
 
-from actors.effects import Effect, Offer, Release, Send, StartProcess, StopProcess, Withdraw
+from actors.effects import Effect, Offer, Release, Reply, Send, StartProcess, StopProcess, Withdraw
 from actors.machine import Chart, Decision, Edge, Taken
 from actors.messages import (
+    Accepted,
     Announce,
     Begin,
     EndWork,
@@ -34,15 +35,18 @@ from actors.messages import (
     HeartbeatSeen,
     Launched,
     Outcome,
+    Override,
     ProcessExited,
     ProcessStarted,
     Recovered,
+    Refused,
     StopUet,
     UetEnded,
     UetReady,
     WorkEnded,
     WorkFinished,
 )
+from actors.override import Wanted, on_record, wanted, way
 from actors.spec import UetSeed
 
 
@@ -69,7 +73,7 @@ EDGES = (
 )
 CHART = Chart("uet_worker", State, State.SPAWNING, (State.TERMINATED,), EDGES)
 
-Inbox: TypeAlias = (
+Event: TypeAlias = (
     Execute
     | WorkEnded
     | Launched
@@ -82,6 +86,7 @@ Inbox: TypeAlias = (
     | Recovered
     | Announce
 )
+Inbox: TypeAlias = Event | Override
 
 
 class UetWorker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -109,6 +114,7 @@ class UetWorker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     task: str | None = None  # the address that is told how the lease's work ended
     withdrawn: bool = False  # its lease's work was asked to end
     stopping: bool = False  # its process was asked to end
+    wanted: Wanted | None = None  # an override that waits for that end
 
 
 class UetMetadata(msgspec.Struct, frozen=True, gc=False):
@@ -133,6 +139,8 @@ def create(seed: UetSeed, now: float) -> UetWorker:
 
 def decide(uet: UetWorker, message: Inbox, now: float) -> Decision[UetWorker]:
     """One turn."""
+    if isinstance(message, Override):
+        return _overridden(uet, message)
     match uet.state:
         case State.IDLE:
             return _idle(uet, message, now)
@@ -146,7 +154,7 @@ def decide(uet: UetWorker, message: Inbox, now: float) -> Decision[UetWorker]:
             return _terminated(uet, message)
 
 
-def _spawning(uet: UetWorker, message: Inbox, now: float) -> Decision[UetWorker]:
+def _spawning(uet: UetWorker, message: Event, now: float) -> Decision[UetWorker]:
     match message:
         case Begin():
             return Decision(uet, (), (_start(uet),))
@@ -172,7 +180,7 @@ def _spawning(uet: UetWorker, message: Inbox, now: float) -> Decision[UetWorker]
             return Decision(uet)  # what became of the process comes as ProcessExited
 
 
-def _idle(uet: UetWorker, message: Inbox, now: float) -> Decision[UetWorker]:
+def _idle(uet: UetWorker, message: Event, now: float) -> Decision[UetWorker]:
     match message:
         case Execute() if uet.stopping:
             return Decision(uet, (), (_lost(message, "its process was stopped"),))
@@ -196,7 +204,7 @@ def _idle(uet: UetWorker, message: Inbox, now: float) -> Decision[UetWorker]:
             return Decision(uet)
 
 
-def _busy(uet: UetWorker, message: Inbox, now: float) -> Decision[UetWorker]:
+def _busy(uet: UetWorker, message: Event, now: float) -> Decision[UetWorker]:
     match message:
         case WorkEnded() if message.lease == uet.lease:
             edge = _edge(uet, State.IDLE, "task_completed")
@@ -222,7 +230,7 @@ def _busy(uet: UetWorker, message: Inbox, now: float) -> Decision[UetWorker]:
             return Decision(uet)
 
 
-def _draining(uet: UetWorker, message: Inbox, now: float) -> Decision[UetWorker]:
+def _draining(uet: UetWorker, message: Event, now: float) -> Decision[UetWorker]:
     match message:
         case WorkEnded() if message.lease == uet.lease:
             stop = _stop(_at_rest(uet, State.DRAINING), StopUet())
@@ -246,7 +254,7 @@ def _draining(uet: UetWorker, message: Inbox, now: float) -> Decision[UetWorker]
             return Decision(uet)
 
 
-def _terminated(uet: UetWorker, message: Inbox) -> Decision[UetWorker]:
+def _terminated(uet: UetWorker, message: Event) -> Decision[UetWorker]:
     match message:
         case Execute():
             return Decision(uet, (), (_lost(message, uet.reason or "its process is gone"),))
@@ -287,11 +295,31 @@ def _stop(uet: UetWorker, message: StopUet) -> Decision[UetWorker]:
     return Decision(replace(uet, stopping=True), (), (stop,))
 
 
+def _overridden(uet: UetWorker, order: Override) -> Decision[UetWorker]:
+    """Ends the process, or lets it finish what it does; TERMINATED once its end is proven."""
+    edges = way(CHART, uet.state, order.target)
+    if isinstance(edges, Refused):
+        return Decision(uet, (), (Reply(edges),))
+    row = on_record(order, uet.state, edges)
+    if order.target == State.DRAINING:
+        said = {"reason": order.reason, "operator": order.operator}
+        edge = _edge(uet, State.DRAINING, "shutdown_requested", **said)
+        draining = replace(uet, state=State.DRAINING, reason=order.reason)
+        return Decision(draining, (edge,), (row, Reply(Accepted("is draining", uet.id))))
+    stop = _stop(uet, StopUet(kill=True, reason=order.reason))
+    text = f"is {order.target} once its process is proven dead"
+    effects = (row, *stop.effects, Reply(Accepted(text, uet.id)))
+    return Decision(replace(stop.state, wanted=wanted(order)), (), effects)
+
+
 def _gone(uet: UetWorker, message: ProcessExited, trigger: str, now: float) -> Decision[UetWorker]:
-    reason = message.reason
-    edge = _edge(uet, State.TERMINATED, trigger, reason=reason)
+    by_hand = uet.wanted
+    reason = message.reason if by_hand is None else by_hand.reason
+    operator = None if by_hand is None else by_hand.operator
+    edge = _edge(uet, State.TERMINATED, trigger, reason=reason, operator=operator)
     ended = replace(_at_rest(uet, State.TERMINATED), reason=reason, completed_at=now)
-    crashed = message.crashed and trigger in {"crashed", "spawn_failed"}
+    # Ended by hand, it leaves its slot as a crash does: with a new process to come.
+    crashed = by_hand is not None or (message.crashed and trigger in {"crashed", "spawn_failed"})
     effects: tuple[Effect, ...] = (Send(_slot(uet), UetEnded(_address(uet), crashed, reason)),)
     if uet.lease is not None:
         outcome = Outcome(reason="lost", error=reason, infrastructure=True)
@@ -321,9 +349,16 @@ def _slot(uet: UetWorker) -> str:
     return f"worker:{uet.worker_id}"
 
 
-def _edge(uet: UetWorker, target: State, trigger: str, reason: str | None = None) -> Taken:
-    metadata = UetMetadata(uet.worker_id, uet.pid, uet.lease)
-    return CHART.take(uet.state, target, trigger, reason=reason, metadata=metadata)
+def _edge(
+    uet: UetWorker,
+    target: State,
+    trigger: str,
+    reason: str | None = None,
+    operator: str | None = None,
+) -> Taken:
+    said: dict[str, Any] = {"reason": reason, "operator": operator}
+    said["metadata"] = UetMetadata(uet.worker_id, uet.pid, uet.lease)
+    return CHART.take(uet.state, target, trigger, **said)
 
 
 def _start(uet: UetWorker) -> StartProcess:

@@ -26,6 +26,7 @@ from actors import messages as m
 from actors import pacing
 from actors.effects import CancelTimer, Note, Reply, SetTimer, Spawn
 from actors.machine import Decision
+from actors.override import Wanted, on_record, wanted, way
 from actors.spec import UetSeed
 from actors.worker_state import (
     CHART,
@@ -46,7 +47,7 @@ BEATS_MISSED_MAX = 2
 
 Work: TypeAlias = m.Assign | m.LeaseEnded | m.ReturnAssignment | m.HeartbeatLimit
 Process: TypeAlias = m.UetReady | m.UetEnded | m.HeartbeatSeen
-Hand: TypeAlias = m.Pause | m.Resume | m.Drain | m.Replace
+Hand: TypeAlias = m.Pause | m.Resume | m.Drain | m.Replace | m.Override
 Kernel: TypeAlias = m.Begin | m.TimerFired | m.Recovered | m.Announce | m.Shutdown
 Inbox: TypeAlias = Work | Process | Hand | Kernel
 
@@ -73,7 +74,7 @@ def decide(worker: Worker, message: Inbox, now: float) -> Decision[Worker]:
             _begin(turn)
         case m.Recovered() | m.Announce():
             _recovered(turn, message)
-        case m.Pause() | m.Resume() | m.Drain() | m.Replace():
+        case m.Pause() | m.Resume() | m.Drain() | m.Replace() | m.Override():
             _hand(turn, message)
         case m.Shutdown():
             _shutdown(turn, message)
@@ -100,6 +101,8 @@ def _lease_ended(turn: WorkerTurn, message: m.LeaseEnded | m.ReturnAssignment) -
         return None  # of a lease that this slot no longer counts
     if isinstance(message, m.LeaseEnded) and message.undead:
         return _retire(turn)
+    if turn.value.wanted is not None:
+        return _follow(turn, turn.value.wanted)
     match turn.value.state:
         case State.BUSY:
             returned = isinstance(message, m.ReturnAssignment)
@@ -203,6 +206,8 @@ def _uet_ended(turn: WorkerTurn, message: m.UetEnded) -> None:
     _take_back(turn)
     turn.effects += (CancelTimer("heartbeat"), CancelTimer("recovery"))
     turn.change(uet_id=None, ready=False)
+    if worker.wanted is not None and worker.lease is not None:
+        return  # it goes where an operator wants it once its task has given the lease back
     if message.reason == m.OWNER_RESTARTED or (worker.replacing and not message.crashed):
         _spawn(turn)
     elif worker.state is State.FAILED:
@@ -304,7 +309,7 @@ def _hand(turn: WorkerTurn, message: Hand) -> None:
     if worker.state is State.SHUTDOWN:
         cure = f"; {worker.replaced_by} stands in its place" if worker.replaced_by else ""
         turn.effects.append(Reply(m.Refused(f"{worker.id} is shut down{cure}")))
-        return
+        return None
     match message:
         case m.Pause():
             text = _pause(turn, message)
@@ -314,7 +319,9 @@ def _hand(turn: WorkerTurn, message: Hand) -> None:
             text = _drain(turn, message)
         case m.Replace():
             text = _replace(turn, message)
-    turn.effects.append(Reply(m.Accepted(text, worker.id)))
+        case m.Override():
+            return _override(turn, message)
+    return turn.effects.append(Reply(m.Accepted(text, worker.id)))
 
 
 def _note(turn: WorkerTurn, event_type: str, message: Hand) -> None:
@@ -364,6 +371,60 @@ def _replace(turn: WorkerTurn, message: m.Replace) -> str:
     _take_back(turn)
     _stop_to_replace(turn)
     return "gets a new process"
+
+
+def _override(turn: WorkerTurn, order: m.Override) -> None:
+    """Goes there at once, or as soon as what it executes is proven dead."""
+    worker = turn.value
+    edges = way(CHART, worker.state, order.target)
+    if isinstance(edges, m.Refused):
+        return turn.effects.append(Reply(edges))
+    if worker.wanted is not None:
+        text = f"it is on its way to {worker.wanted.target} already"
+        return turn.effects.append(Reply(m.Refused(text)))
+    turn.effects.append(on_record(order, worker.state, edges))
+    if worker.lease is None:
+        _follow(turn, wanted(order))
+        return turn.effects.append(Reply(m.Accepted(f"is {turn.value.state}", worker.id)))
+    # Where the lease ends before the process has, that end brings the next one.
+    turn.change(wanted=wanted(order), ready=False, replacing=True)
+    if worker.uet_id is not None:
+        why = f"overridden by {order.operator}: {order.reason}"
+        turn.send(f"uet_worker:{worker.uet_id}", m.StopUet(kill=True, reason=why), control=True)
+    text = f"is {order.target} once {worker.task_id} has left it, dead"
+    return turn.effects.append(Reply(m.Accepted(text, worker.id)))
+
+
+def _follow(turn: WorkerTurn, order: Wanted) -> None:
+    """Takes the way. A slot without a process gets one, but where it is shut down."""
+    worker = turn.value
+    edges = way(CHART, worker.state, order.target)
+    assert not isinstance(edges, m.Refused), "it was asked before"
+    _take_back(turn)
+    turn.effects += (CancelTimer("heartbeat"), CancelTimer("recovery"), CancelTimer("restart"))
+    paused = order.target == State.PAUSED
+    turn.change(wanted=None, paused=paused, draining=False, **NO_LEASE)
+    if order.target == State.SHUTDOWN:
+        return _end(turn, order.reason, order.operator, kill=True)
+    for edge in edges:
+        by = order.operator
+        turn.move(State(edge.target), edge.trigger, reason=order.reason, operator=by)
+    if order.target == State.FAILED:
+        return _restart_failed(turn, order.reason)
+    if turn.value.uet_id is None:
+        return _spawn(turn)
+    if turn.value.ready:
+        _expect_beat(turn)
+    return _settle(turn)
+
+
+def _restart_failed(turn: WorkerTurn, reason: str) -> None:
+    """FAILED: the end of its process starts the next one, or the restart timer."""
+    turn.change(ready=False)
+    if turn.value.uet_id is None:
+        _restart_later(turn)
+    else:
+        turn.send(f"uet_worker:{turn.value.uet_id}", m.StopUet(kill=True, reason=reason))
 
 
 def _stop_to_replace(turn: WorkerTurn) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from actors.machine import Chart, Edge, Turn
+from actors.override import Wanted
 from actors.spec import WorkerSeed
 
 NO_LEASE: dict[str, Any] = {"lease": None, "task_id": None, "limit_s": None}
@@ -77,6 +78,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     replacing: bool = False
     limit_s: float | None = None  # the silence that this lease's task allows
     replaced_by: str | None = None
+    wanted: Wanted | None = None  # an override that waits until what it executes is dead
 
 
 class WorkerMetadata(msgspec.Struct, frozen=True, gc=False):
