@@ -181,6 +181,17 @@ class WorkstreamMoved(Message, frozen=True):
     reason: str | None = None
 
 
+class WorkSpent(Message, frozen=True):
+    """To a run with a budget, when an execution ends: once for each lease, in the turn that gives
+    the lease up. `attempt` false: infrastructure or a rate limit ended it, it burned no attempt.
+    `seconds` is 0 where it was lost with its owner: when it ended nobody knows."""
+
+    task: Address
+    lease: str
+    attempt: bool
+    seconds: float
+
+
 class WorkstreamStuck(Message, frozen=True):
     """To the run: all that is left of a READY workstream is BLOCKED (`stuck`), or no longer."""
 

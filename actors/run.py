@@ -10,8 +10,10 @@ Invariants:
 3. What only an operator could move is ended, if the plan says so, once nothing else moves. A pause,
    a missing verdict and `on_blocked = "wait"` are no endings: they wait for a person.
 4. How it ends follows from its critical workstreams; the rest is counted and on record.
+5. A budget that is used up pauses and kills nothing. Each `Resume` after that grants the whole of
+   it again; without one the run ends only where nothing is left that could start.
 
-Deliberately absent: `prepare`, budgets, and the clone that patches need.
+Deliberately absent: `prepare`, and the clone that patches need.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from actors import messages as m
 from actors import run_plan
 from actors.effects import Note, Send, Spawn
 from actors.machine import Decision
+from actors.override import Wanted, on_record, wanted, way
 from actors.run_state import CHART, EDGES, Run, RunMetadata, RunTurn, State, create
 
 __all__ = ["CHART", "EDGES", "Inbox", "Run", "RunMetadata", "State", "create", "decide"]
@@ -34,8 +37,8 @@ SLICE = 500
 
 
 Making: TypeAlias = m.Begin | m.Expand
-Below: TypeAlias = m.WorkstreamMoved | m.WorkstreamStuck | m.NeedGates | m.GateMoved
-Hand: TypeAlias = m.Pause | m.Resume | m.Cancel | m.RerunGate
+Below: TypeAlias = m.WorkstreamMoved | m.WorkstreamStuck | m.NeedGates | m.GateMoved | m.WorkSpent
+Hand: TypeAlias = m.Pause | m.Resume | m.Cancel | m.RerunGate | m.Override
 Kernel: TypeAlias = m.Recovered | m.Announce
 Inbox: TypeAlias = Below | Hand | Making | Kernel
 
@@ -56,11 +59,13 @@ def decide(run: Run, message: Inbox, now: float) -> Decision[Run]:
             _need_gates(turn, message)
         case m.GateMoved():
             _gate_moved(turn)
+        case m.WorkSpent():
+            _spent(turn, message)
         case m.Begin():
             _begin(turn)
         case m.Expand():
             _expand(turn, message)
-        case m.Pause() | m.Resume() | m.Cancel() | m.RerunGate():
+        case m.Pause() | m.Resume() | m.Cancel() | m.RerunGate() | m.Override():
             _hand(turn, message)
         case m.Recovered() | m.Announce():
             if run.paused and run.completed_at is None:
@@ -183,6 +188,35 @@ def _need_gates(turn: RunTurn, message: m.NeedGates) -> None:
             turn.send(f"test_gate:{seed.id}", m.GateNeeded(message.asker))
 
 
+def _spent(turn: RunTurn, message: m.WorkSpent) -> None:
+    run = turn.value
+    turn.change(
+        attempts_spent=run.attempts_spent + message.attempt,
+        seconds_spent=round(run.seconds_spent + message.seconds, 6),
+    )
+    used_up = _used_up(turn.value)
+    if used_up is None or run.paused or run.ending or run.completed_at is not None:
+        return  # whoever has paused it is told at the resume
+    turn.change(paused=True, overspent=True)
+    spent = {"attempts": turn.value.attempts_spent, "seconds": turn.value.seconds_spent}
+    turn.effects.append(Note("run_budget_exhausted", "warning", used_up, spent))
+    if run.state is State.RUNNING:
+        turn.move(State.PAUSED, "run_paused", reason=used_up)
+        _hold(turn)
+
+
+def _used_up(run: Run) -> str | None:
+    """What the budget is used up of since it was last granted."""
+    budget, (attempts, seconds) = run.spec.run.budget, run.granted
+    if budget is None:
+        return None
+    if budget.attempts is not None and run.attempts_spent - attempts >= budget.attempts:
+        return f"its budget of {budget.attempts} attempts is used up"
+    if budget.seconds is not None and run.seconds_spent - seconds >= budget.seconds:
+        return f"its budget of {budget.seconds:g} seconds is used up"
+    return None
+
+
 # --- the conclusions ------------------------------------------------------------------------------
 
 
@@ -214,13 +248,18 @@ def _close(turn: RunTurn) -> None:
             for gate in (*first, *run.reruns):
                 turn.send(gate, m.Cancel("its run is over"), control=True)
         return
-    if run.ending == "cancelled":
+    if run.wanted is not None:
+        _end_as_wanted(turn, run.wanted)
+    elif run.ending == "cancelled":
         _end(turn, State.CANCELLED, "run_cancelled", run.reason)
     elif run.critical_failures:
         _end(turn, State.FAILED, "run_failed", run.cause)
     elif run.state is State.RUNNING:
         _end(turn, State.COMPLETED, "run_completed", None)
-    # Else it is PAUSED, and completes at its resume.
+    elif run.overspent:
+        turn.move(State.RUNNING, "run_resumed", reason="nothing is left that could start")
+        _end(turn, State.COMPLETED, "run_completed", None)
+    # Else a person has paused it, and it completes at its resume.
 
 
 def _end(turn: RunTurn, target: State, trigger: str, reason: str | None) -> None:
@@ -232,8 +271,18 @@ def _end(turn: RunTurn, target: State, trigger: str, reason: str | None) -> None
     turn.move(target, trigger, reason=reason, operator=run.operator)
 
 
+def _end_as_wanted(turn: RunTurn, order: Wanted) -> None:
+    edges = way(CHART, turn.value.state, order.target)
+    assert not isinstance(edges, m.Refused), "it was asked before"
+    for edge in edges[:-1]:
+        by = order.operator
+        turn.move(State(edge.target), edge.trigger, reason=order.reason, operator=by)
+    _end(turn, State(order.target), edges[-1].trigger, order.reason)
+
+
 def _cancelling(run: Run) -> m.Cancel:
-    return m.Cancel(run.reason, run.operator)
+    failed = run.wanted is not None and run.wanted.target == State.FAILED
+    return m.Cancel(run.reason, run.operator, through_failure=failed)
 
 
 def _hold(turn: RunTurn) -> None:
@@ -259,6 +308,8 @@ def _hand(turn: RunTurn, message: Hand) -> None:
             _cancel(turn, message)
         case m.RerunGate():
             _rerun(turn, message)
+        case m.Override():
+            _override(turn, message)
 
 
 def _note(turn: RunTurn, event_type: str, message: m.Pause | m.Resume | m.Cancel) -> None:
@@ -282,7 +333,12 @@ def _resume(turn: RunTurn, message: m.Resume) -> None:
     run = turn.value
     if not run.paused:
         return turn.reply(m.Accepted("is not paused", run.id))
-    turn.change(paused=False)
+    turn.change(paused=False, overspent=False)
+    granted = "resumed"
+    if (used_up := _used_up(run)) is not None:
+        turn.change(granted=(run.attempts_spent, run.seconds_spent))
+        granted = f"resumed: {used_up}, and granted again"
+        _note(turn, "run_budget_granted", message)
     if run.state is State.PAUSED:
         turn.move(State.RUNNING, "run_resumed", reason=message.reason, operator=message.operator)
         _hold(turn)
@@ -290,14 +346,15 @@ def _resume(turn: RunTurn, message: m.Resume) -> None:
         _settle(turn, 1, None)
     else:
         _note(turn, "run_resume_requested", message)
-    return turn.reply(m.Accepted("resumed", run.id))
+    return turn.reply(m.Accepted(granted, run.id))
 
 
 def _cancel(turn: RunTurn, message: m.Cancel) -> None:
     run = turn.value
     if run.ending == "cancelled":
         return turn.reply(m.Accepted("is being cancelled already", run.id))
-    turn.change(ending="cancelled", reason=message.reason, operator=message.operator)
+    said = {"reason": message.reason, "operator": message.operator}
+    turn.change(ending="cancelled", wanted=None, **said)
     _note(turn, "run_cancel_requested", message)
     if run.expanded < 0:
         _end(turn, State.CANCELLED, "run_cancelled", message.reason)
@@ -306,6 +363,31 @@ def _cancel(turn: RunTurn, message: m.Cancel) -> None:
         _settle(turn, run.movable, None)
     # Else once all of it is made: what is not there cannot end.
     return turn.reply(m.Accepted("cancelled, once all of it has ended", run.id))
+
+
+def _override(turn: RunTurn, order: m.Override) -> None:
+    """An end comes once all of it has ended; a pause and its end come at once."""
+    run = turn.value
+    edges = way(CHART, run.state, order.target)
+    if isinstance(edges, m.Refused):
+        return turn.reply(edges)
+    if run.ending is not None:
+        return turn.reply(m.Refused(f"{run.id} is ending already ({run.ending})"))
+    target = State(order.target)
+    if run.state is State.INITIALIZING and target in {State.RUNNING, State.PAUSED}:
+        return turn.reply(m.Refused("its tasks are being made just now: it starts by itself"))
+    turn.effects.append(on_record(order, run.state, edges))
+    if target is State.PAUSED:
+        return _pause(turn, m.Pause(order.operator, order.reason))
+    if target is State.RUNNING:
+        return _resume(turn, m.Resume(order.operator, order.reason))
+    said = {"reason": order.reason, "operator": order.operator}
+    turn.change(ending="overridden", wanted=wanted(order), **said)
+    if run.state is not State.INITIALIZING:
+        turn.tell_all(_cancelling(turn.value), control=True)
+        _settle(turn, run.movable, None)
+    # Else once all of it is made: what is not there cannot end.
+    return turn.reply(m.Accepted(f"is {target} once all of it has ended", run.id))
 
 
 def _rerun(turn: RunTurn, message: m.RerunGate) -> None:

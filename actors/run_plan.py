@@ -115,6 +115,7 @@ def task_seeds(plan: Plan, run_id: str, first: int, count: int) -> list[TaskSeed
                 base_dir=run.base_dir,
                 run_priority=run.priority,
                 own_slots=bool(plan.workers),
+                budgeted=run.budget is not None,
             )
         )
     return seeds

@@ -13,6 +13,7 @@ import msgspec
 from actors import messages as m
 from actors.effects import Reply
 from actors.machine import Chart, Edge, Turn
+from actors.override import Wanted
 from actors.spec import Plan
 
 
@@ -71,9 +72,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     gate_counts: tuple[int, ...] = ()  # the last n of each gate, in the order of the plan
     reruns: tuple[str, ...] = ()  # gates that a person had run again
     paused: bool = False
-    ending: str | None = None  # "cancelled" or "failed": why everything was asked to end
+    ending: str | None = None  # "cancelled", "failed", "overridden": why all was asked to end
+    wanted: Wanted | None = None  # the override that ends it
     operator: str | None = None  # who cancelled it
     closing: bool = False  # all workstreams are over, what gates are left was asked to end
+    attempts_spent: int = 0  # executions that burned an attempt; counted where there is a budget
+    seconds_spent: float = 0.0  # of all executions
+    granted: tuple[int, float] = (0, 0.0)  # what was spent when the present budget was granted
+    overspent: bool = False  # paused, and not by a person: its budget is used up
 
     @property
     def address(self) -> str:

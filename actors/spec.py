@@ -236,6 +236,7 @@ class TaskSeed(_Spec, frozen=True):
     base_dir: str = "."
     run_priority: int = 0
     own_slots: bool = False  # the plan has pools: only slots of this run may take it
+    budgeted: bool = False  # its run is to be told of the end of each execution
 
     @property
     def id(self) -> str:

@@ -94,6 +94,10 @@ def _finished(turn: TaskTurn, outcome: Outcome) -> None:
         _lost(turn, outcome)
     else:
         _failed(turn, outcome, outcome.why(), retry=rules.may_retry(spec, outcome))
+    if task.spec.budgeted:
+        attempt = not outcome.infrastructure and outcome.retry_after_s is None
+        seconds = 0.0 if outcome.error == m.OWNER_RESTARTED else round(turn.now - task.since, 6)
+        turn.send(f"run:{task.run_id}", m.WorkSpent(task.address, task.lease, attempt, seconds))
     turn.send(f"worker:{task.worker_id}", m.LeaseEnded(task.lease, undead=outcome.alive))
     if spec.concurrency_key is not None:
         turn.send(moves.DISPATCH, m.KeyFree(task.run_id, spec.concurrency_key))

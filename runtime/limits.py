@@ -59,6 +59,9 @@ SECONDS_MIN: Final = 0.001
 # A task that needs more is not flaky; each attempt keeps its own output file.
 RETRIES_MAX: Final = 10_000
 
+# A run's budget: every task of the largest plan, with a hundred attempts each.
+ATTEMPTS_MAX: Final = 100_000_000
+
 # Priorities order tasks of one queue: seven digits are enough to order anything by hand.
 PRIORITY_MAX: Final = 1_000_000
 

@@ -28,7 +28,6 @@ PLAN_LATER: Final[Mapping[str, Later]] = {
 RUN_LATER: Final[Mapping[str, Later]] = {
     "prepare": Later(_LEDGER, "remove it and make it the first task"),
     "prepare_keys": Later(_LEDGER, "remove it"),
-    "budget": Later("the policies of a run", "remove it and give tasks `timeout_s`"),
 }
 TASK_LATER: Final[Mapping[str, Later]] = {
     "tool": Later(_TOOLS, 'remove it and write the command out: command = ["ruff", "check"]'),

@@ -12,8 +12,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from actors.spec import Gate, Plan, Pool, Restart, Run, Task, Workstream
+from actors.spec import Budget, Gate, Plan, Pool, Restart, Run, Task, Workstream
 from runtime.limits import (
+    ATTEMPTS_MAX,
     PLAN_GATES_MAX,
     PLAN_POOLS_MAX,
     PLAN_SLOTS_MAX,
@@ -46,6 +47,10 @@ RUN_FIELDS: Final[Mapping[str, Checker]] = {
     "on_blocked": fields.one_of("end", "wait"),
     "env_pass": fields.variables,
     "priority": _PRIORITY,
+}
+BUDGET_FIELDS: Final[Mapping[str, Checker]] = {
+    "attempts": fields.whole(1, ATTEMPTS_MAX),
+    "seconds": fields.seconds,
 }
 RESTART_FIELDS: Final[Mapping[str, Checker]] = {
     "intensity": fields.whole(0, RETRIES_MAX),
@@ -105,7 +110,8 @@ TASK_FIELDS: Final[Mapping[str, Checker]] = {
 # Which keys a table may hold, for the word about one that it may not.
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "a plan": ("run", "workers", "gates", "workstreams"),
-    "[run]": (*RUN_FIELDS, *IDLE_RUN_KEYS),
+    "[run]": (*RUN_FIELDS, "budget", *IDLE_RUN_KEYS),
+    "`budget`": tuple(BUDGET_FIELDS),
     "a pool": (*POOL_FIELDS, "restart"),
     "`restart`": tuple(RESTART_FIELDS),
     "a gate": tuple(GATE_FIELDS),
@@ -161,7 +167,17 @@ def _run(table: Any, faults: Faults) -> Run:
     found = _fields(table, ("run",), faults, "[run]", RUN_FIELDS, RUN_LATER)
     if isinstance(table, Mapping) and "name" not in table:
         faults.error(("run",), "the run has no name", 'add name = "..." to [run]')
+    if isinstance(table, Mapping) and table.get("budget") is not None:
+        found["budget"] = _budget(_table_of(table["budget"]), faults)
     return Run(**{"name": "plan", **found})
+
+
+def _budget(table: Any, faults: Faults) -> Budget:
+    found = _fields(table, ("run", "budget"), faults, "`budget`", BUDGET_FIELDS, {})
+    if isinstance(table, Mapping) and not BUDGET_FIELDS.keys() & table.keys():
+        cure = "add attempts = 500, or seconds = 36000, or both"
+        faults.error(("run", "budget"), "the budget bounds nothing", cure)
+    return Budget(**found)
 
 
 def _pools(table: Any, faults: Faults) -> Iterator[tuple[str, Pool]]:

@@ -12,6 +12,7 @@ from actors import spec
 from runtime.plan import Fault, PlanError, load
 from runtime.plan.later import GATE_LATER, PLAN_LATER, RUN_LATER, TASK_LATER
 from runtime.plan.read import (
+    BUDGET_FIELDS,
     GATE_FIELDS,
     POOL_FIELDS,
     RESTART_FIELDS,
@@ -300,9 +301,27 @@ def test_very_many_faults_are_counted_beyond_a_bound(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("budget", "where", "text", "cure"),
+    [
+        ("{}", "run.budget", "the budget bounds nothing", "add attempts = 500"),
+        ("3", "run.budget", "expected a table, got the number 3", "a table of keys"),
+        ("{ attempts = 0 }", "run.budget.attempts", "0 is out of range", "1 to"),
+        ("{ minutes = 3 }", "run.budget.minutes", "`budget` has no key", "its keys are attempts"),
+    ],
+)
+def test_a_budget_that_bounds_nothing_is_refused(
+    tmp_path: Path, budget: str, where: str, text: str, cure: str
+) -> None:
+    found = [f for f in faults(tmp_path, f"{RUN}budget = {budget}\n{TASK}") if f.where == where]
+    assert text in found[0].text
+    assert cure in found[0].cure
+
+
+@pytest.mark.parametrize(
     ("checkers", "record", "left_out"),
     [
-        (RUN_FIELDS, spec.Run, {"base_dir"}),
+        (RUN_FIELDS, spec.Run, {"base_dir", "budget"}),
+        (BUDGET_FIELDS, spec.Budget, set()),
         (POOL_FIELDS, spec.Pool, {"restart"}),
         (RESTART_FIELDS, spec.Restart, set()),
         (GATE_FIELDS, spec.Gate, set()),
@@ -329,6 +348,7 @@ def test_every_key_that_may_be_written_arrives_in_the_plan(tmp_path: Path) -> No
             on_blocked="wait",
             env_pass=("TOKEN",),
             priority=-3,
+            budget=spec.Budget(attempts=500, seconds=36_000.0),
             base_dir=str(tmp_path),
         ),
         workers={
@@ -399,6 +419,7 @@ on_failure = "stop"
 on_blocked = "wait"
 env_pass = ["TOKEN"]
 priority = -3
+budget = { attempts = 500, seconds = 36000 }
 
 [workers.local]
 count = 2
