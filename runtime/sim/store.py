@@ -1,0 +1,272 @@
+"""A model of the store: what is durable, as values in memory, with the real store's promises.
+
+A batch is written whole or not at all, when the engine says so: `commit` stops in the middle and
+waits for the word of the disk. What is read back goes through the JSON that would be stored, as
+after a real crash. The engine keeps the store when it takes the owner away.
+
+Invariants, as the real store's triggers hold them:
+1. An actor is born once; its audit rows are chained, each from where the last one led to.
+2. An actor's version grows by one with each batch that writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from actors.machine import Taken
+from runtime.cell import SUSPENDED
+from runtime.store.audit import NOT_JSON, Head
+from runtime.store.errors import ConstraintFailed
+from runtime.store.rows import Batch, Change, Stored
+
+if TYPE_CHECKING:
+    from runtime.kinds import Kind
+
+_encode = msgspec.json.Encoder().encode
+# Parents before children, as the real store's pages come.
+_ORDER = {
+    name: place
+    for place, name in enumerate(
+        (
+            *("run", "workstream", "test_gate", "task", "worker", "uet_worker"),
+            *("circuit_breaker", "patch_ledger"),
+        )
+    )
+}
+PATH = Path("simulated.db")
+
+
+class Row(NamedTuple):
+    """One audit row: what the chain proves in the real store. `prev` is the seq of the entity's
+    row before it, 0 at creation."""
+
+    seq: int
+    kind: str
+    id: str
+    source: str | None
+    target: str
+    trigger: str
+    at: float
+    event_type: str | None
+    prev: int
+
+
+class Step:
+    """Where a coroutine of the kernel stands and waits for the engine: at the disk ("commit", its
+    batch) or for time to pass ("pause", seconds)."""
+
+    __slots__ = ("detail", "what")
+
+    def __init__(self, what: str, detail: Any) -> None:
+        self.what = what
+        self.detail = detail
+
+    def __await__(self) -> Generator[Step, None, None]:
+        yield self
+
+
+class ModelBook:
+    """Numbers the audit rows of one owner, as the real book does, without their hashes: nobody
+    tampers with memory."""
+
+    def __init__(self, seq: int, at: float) -> None:
+        self.seq = seq
+        self._at = at
+        self.rows: list[Row] = []
+
+    def enter(
+        self,
+        kind: str,
+        id: str,
+        _run_id: str | None,
+        taken: Taken,
+        now: float,
+        prev: int,
+        _phase_of: Callable[[str], str | None],
+    ) -> tuple[int, str]:
+        """As `Book.enter`. Only the metadata that recovery reads is encoded."""
+        self._at = now = max(now, self._at)
+        self.seq = seq = self.seq + 1
+        event_type = taken.event_type
+        row = Row(seq, kind, id, taken.source, taken.target, taken.trigger, now, event_type, prev)
+        self.rows.append(row)
+        if event_type == SUSPENDED:
+            return seq, _encode(taken.metadata).decode()
+        return seq, "{}"
+
+
+class ModelStore:
+    """What one state directory holds. It outlives its owners; `take_over` begins a new one."""
+
+    def __init__(self, kinds: dict[str, Kind]) -> None:
+        self.kinds = kinds
+        self.owner_epoch = 0
+        self.rows: dict[str, Change] = {}  # by address
+        self.audit: list[Row] = []
+        self.undelivered: dict[int, tuple[int, str, str, bool]] = {}
+        self.effects: dict[int, tuple[int, str, str, str, Any]] = {}
+        self.watching: dict[str, list[str]] = {}
+        self.keys: dict[str, str] = {}  # idempotency key -> run id
+        self.commits = 0
+        self.head = Head(0, "", 0.0)
+        self.next_message = 1
+        self._next_n: dict[str, int] = {}
+        self._effects_max = self._messages_max = 0
+        self.book = ModelBook(0, 0.0)
+
+    def take_over(self) -> None:
+        """A new owner: its leases begin with its epoch; what the last one booked is forgotten."""
+        self.owner_epoch += 1
+        self.next_message = self._messages_max + 1
+        self.discard()
+
+    # --- writing ---------------------------------------------------------------------------------
+
+    async def commit(self, batch: Batch) -> None:
+        """Written when the engine lets it go on; it throws in what the disk had to say instead."""
+        try:
+            await Step("commit", batch)
+            self.write(batch)
+        except ConstraintFailed:
+            self.discard()
+            raise
+
+    def write(self, batch: Batch) -> None:
+        """Makes the batch durable. Raises ConstraintFailed, having changed nothing."""
+        rows = self.book.rows
+        self._check(batch, rows)
+        self.audit += rows
+        self.book.rows = []
+        if rows:
+            self.head = Head(rows[-1].seq, "", rows[-1].at)
+        for change in batch.changes:
+            kind = change.kind
+            if change.is_new:
+                table = kind.table or ""
+                self._next_n[table] = max(self._next_n.get(table, 1), change.n + 1)
+                key = getattr(change.value, "idempotency_key", None)
+                if key is not None:
+                    self.keys[key] = change.value.id
+            self.rows[f"{kind.name}:{change.value.id}"] = change
+        for row, target, body, control in batch.messages_new:
+            self.undelivered[row] = (row, target, body, bool(control))
+            self._messages_max = max(self._messages_max, row)
+        for row in batch.messages_gone:
+            self.undelivered.pop(row, None)
+        for effect in batch.outbox_new:
+            self.effects[effect[0]] = effect
+            self._effects_max = max(self._effects_max, effect[0])
+        for row in batch.outbox_gone:
+            self.effects.pop(row, None)
+        for target, watcher in batch.watches_new:
+            known = self.watching.setdefault(target, [])
+            if watcher not in known:
+                known.append(watcher)
+        for target in batch.watches_gone:
+            self.watching.pop(target, None)
+        self.commits += 1
+
+    def _check(self, batch: Batch, rows: list[Row]) -> None:
+        for change in batch.changes:
+            address = f"{change.kind.name}:{change.value.id}"
+            before = self.rows.get(address)
+            if (before is None) is not change.is_new:
+                why = "exists already" if change.is_new else "was never made"
+                raise ConstraintFailed(why, table=change.kind.table or "", entity_id=address)
+            if before is not None and change.version != before.version + 1:
+                why = f"version {change.version} after {before.version}"
+                raise ConstraintFailed(why, table=change.kind.table or "", entity_id=address)
+            key = getattr(change.value, "idempotency_key", None)
+            if change.is_new and key is not None and key in self.keys:
+                raise ConstraintFailed(f"the key {key!r} is taken", table="runs", entity_id=address)
+        last: dict[tuple[str, str], Row] = {}
+        for row in rows:
+            before_row = last.get((row.kind, row.id)) or self._last_of(row)
+            if before_row is None:
+                if row.source is not None or row.prev:
+                    raise ConstraintFailed("its first row is no birth", entity_id=row.id)
+            elif row.source != before_row.target or row.prev != before_row.seq:
+                why = f"{row.trigger} leaves {row.source}, and it stands in {before_row.target}"
+                raise ConstraintFailed(why, table="state_transitions", entity_id=row.id)
+            last[row.kind, row.id] = row
+
+    def _last_of(self, row: Row) -> Row | None:
+        change = self.rows.get(f"{row.kind}:{row.id}")
+        return None if change is None or not change.audit_seq else self.audit[change.audit_seq - 1]
+
+    def discard(self) -> None:
+        """As the real store's: the book is back at the durable head."""
+        self.book = ModelBook(self.head.seq, self.head.at)
+
+    async def reopen(self) -> int:
+        """The seq of the durable head."""
+        return self.head.seq
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def stored(self, change: Change) -> Stored:
+        """The actor as it is read back from its row."""
+        value = self._read_back(change)
+        kind = change.kind
+        return Stored(
+            kind.name,
+            change.n,
+            value.id,
+            value,
+            change.version,
+            change.audit_seq,
+            change.metadata,
+            change.timers,
+        )
+
+    def _read_back(self, change: Change) -> Any:
+        kind = self.kinds[change.kind.name]
+        try:
+            return kind.decode(_encode(change.value).decode(), None)
+        except NOT_JSON as error:  # the real store would have refused it
+            why = f"does not come back from JSON: {error}"
+            raise AssertionError(f"{kind.name} {change.value.id} {why}") from error
+
+    async def load(self, kind: Kind, id: str) -> Stored | None:
+        change = self.rows.get(f"{kind.name}:{id}")
+        return None if change is None else self.stored(change)
+
+    async def load_many(self, addresses: Iterable[str]) -> dict[str, Stored]:
+        found = {}
+        for address in addresses:
+            change = self.rows.get(address)
+            if change is not None:
+                found[address] = self.stored(change)
+        return found
+
+    async def unfinished(self) -> AsyncIterator[list[Stored]]:
+        page = [c for c in self.rows.values() if not c.kind.is_ended(c.value)]
+        page.sort(key=lambda c: (_ORDER.get(c.kind.name, len(_ORDER)), c.kind.table or "", c.n))
+        if page:
+            yield [self.stored(change) for change in page]
+
+    async def find_run(self, key: str) -> str | None:
+        return self.keys.get(key)
+
+    async def messages(self) -> list[tuple[int, str, str, bool]]:
+        return [self.undelivered[row] for row in sorted(self.undelivered)]
+
+    async def outbox(self) -> list[tuple[int, str, str, str, Any]]:
+        """Payloads come back from JSON, as they would."""
+        return [
+            (*self.effects[row][:4], msgspec.json.decode(_encode(self.effects[row][4])))
+            for row in sorted(self.effects)
+        ]
+
+    async def watches(self) -> dict[str, list[str]]:
+        return {target: list(watchers) for target, watchers in self.watching.items()}
+
+    async def next_rows(self) -> dict[str, int]:
+        return dict(self._next_n)
+
+    async def next_outbox(self) -> int:
+        return self._effects_max + 1
