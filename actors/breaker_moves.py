@@ -7,6 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from actors import breaker_rules as rules
+from actors import pacing
 from actors.breaker_state import CHART, Breaker, State
 from actors.effects import CancelTimer, Note, SetTimer
 from actors.guard_messages import Settle, Ticket
@@ -28,7 +29,7 @@ def opened(
 
 
 def told_to_wait(breaker: Breaker, told_s: float, settle: Settle, now: float) -> Decision[Breaker]:
-    wait = rules.told_wait_s(told_s)
+    wait = pacing.told_wait(told_s)
     reason = rules.because(f"the tool asked for {wait:g} s", settle)
     # No rung of the ladder: a tool that says when to come back is not failing.
     return opened(breaker, reason, now, streak=breaker.streak, wait_s=wait)

@@ -19,9 +19,6 @@ from actors.window import EMPTY, WINDOW_CALLS_MAX, Window, booked, tally
 # two may be bad luck, the third says that probing now leads nowhere.
 INCONCLUSIVE_MAX = 3
 
-# A tool that asks for a longer pause than a week is not waited for on a machine's word.
-TOLD_WAIT_S_MAX = 7 * 86_400.0
-
 # 10 ** 64 openings in a row are past every cap, and still a finite float.
 GROWTH_MAX = 10.0
 _RUNGS_MAX = 64
@@ -103,12 +100,6 @@ def cooldown_s(spec: BreakerSpec, name: str, epoch: int, streak: int) -> float:
 def because(what: str, settle: Settle) -> str:
     """`what` happened, with the caller's error line where it gave one."""
     return f"{what}: {settle.error[:ERROR_CHARS_MAX]}" if settle.error else what
-
-
-def told_wait_s(told: float) -> float:
-    """The pause a tool asked for, held to a second at least. NaN is a second."""
-    # This order of the arguments turns NaN into the lower bound.
-    return min(max(1.0, told), TOLD_WAIT_S_MAX)
 
 
 def remembered(spec: BreakerSpec, streak: int, healthy_s: float) -> int:

@@ -10,6 +10,9 @@ from actors.spec import Restart
 DOUBLINGS_MAX = 30
 JITTER = 0.2
 
+# A tool that asks for a longer pause than a week is not waited for on a machine's word.
+TOLD_WAIT_S_MAX = 7 * 86_400.0
+
 
 def backoff(first_s: float, times: int, longest_s: float) -> float:
     """`first_s`, doubled `times` times, up to `longest_s`."""
@@ -20,6 +23,12 @@ def jittered(wait_s: float, name: str, attempt: int) -> float:
     """`wait_s` give or take a fifth: what failed together does not come back together."""
     share = zlib.crc32(f"{name}#{attempt}".encode()) / 0xFFFFFFFF
     return wait_s * (1 - JITTER + 2 * JITTER * share)
+
+
+def told_wait(told_s: float) -> float:
+    """The pause a tool asked for, held to a second at least. NaN is a second."""
+    # This order of the arguments turns NaN into the lower bound.
+    return min(max(1.0, told_s), TOLD_WAIT_S_MAX)
 
 
 def restart(

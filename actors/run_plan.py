@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from actors.effects import Address
-from actors.spec import GateSeed, Plan, Task, TaskSeed, WorkerSeed, WorkstreamSeed
+from actors.spec import (
+    Gate,
+    GateSeed,
+    Plan,
+    Task,
+    TaskSeed,
+    Tool,
+    WorkerSeed,
+    WorkstreamSeed,
+    breaker_id,
+)
 
 # Runs that expand at the same time; one more outlines its plan again, which is slow, not wrong.
 OUTLINES_MAX = 4
@@ -18,13 +28,14 @@ OUTLINES_MAX = 4
 class Outline:
     """A plan the other way round: who waits for what. Made once, never changed after."""
 
-    __slots__ = ("bridges", "dependents", "plan", "tasks", "waiting_workstreams")
+    __slots__ = ("breakers", "bridges", "dependents", "plan", "tasks", "waiting_workstreams")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.tasks: list[tuple[str, str]] = []
         self.dependents: dict[str, list[str]] = {}  # "workstream/task" of those who wait
         self.waiting_workstreams: dict[str, list[str]] = {}
+        self.breakers = {name: breaker_id(name, t.command) for name, t in plan.tools.items()}
         self.bridges: dict[str, dict[str, None]] = {}  # tasks that other workstreams wait for
         for name, workstream in plan.workstreams.items():
             for other in dict.fromkeys(workstream.depends_on):
@@ -115,6 +126,8 @@ def task_seeds(plan: Plan, run_id: str, first: int, count: int) -> list[TaskSeed
                 base_dir=run.base_dir,
                 run_priority=run.priority,
                 own_slots=bool(plan.workers),
+                tool=plan.tools[task.tool] if task.tool is not None else None,
+                breaker=known.breakers[task.tool] if task.tool is not None else None,
                 budgeted=run.budget is not None,
             )
         )
@@ -125,9 +138,22 @@ def _tasks(run_id: str, paths: Sequence[str]) -> tuple[Address, ...]:
     return tuple(f"task:{run_id}/{path}" for path in paths)
 
 
+def tools_used(plan: Plan) -> dict[str, Tool]:
+    """The tools that some task of the plan may call, by the id of the breaker of each."""
+    streams = [ws for ws in plan.workstreams.values() if not ws.skip]
+    names = dict.fromkeys(t.tool for ws in streams for t in ws.tasks.values() if t.tool is not None)
+    return {breaker_id(name, plan.tools[name].command): plan.tools[name] for name in names}
+
+
 def gate_address(run_id: str, name: str, n: int) -> Address:
     """The address of an entity of a gate."""
     return f"test_gate:{run_id}/gate:{name}~{n}"
+
+
+def breaker_of(name: str, gate: Gate) -> str | None:
+    """The id of the gate's own breaker: of that command under that name, in any run. None where a
+    person judges."""
+    return breaker_id(f"gate.{name}", gate.command) if gate.command else None
 
 
 def first_gates(plan: Plan, run_id: str) -> tuple[list[GateSeed], list[Address]]:
@@ -197,6 +223,7 @@ def _gate_seeds(
             ticket=ticket,
             env_pass=plan.run.env_pass,
             base_dir=plan.run.base_dir,
+            breaker=breaker_of(name, plan.gates[name]),
         )
         for name in names
     ]

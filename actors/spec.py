@@ -51,13 +51,17 @@ class Pool(_Spec, frozen=True):
     sandbox: str = "none"  # or "write-fence": what runs can write only below its base directory
 
 
+# Longer than nearly every test suite that is run again and again.
+GATE_TIMEOUT_S = 600.0
+
+
 class Gate(_Spec, frozen=True):
     """A test gate: a command run by the supervisor, never by a worker; or a person's `approval`."""
 
     type: str = "UNIT"  # LINT, UNIT, INTEGRATION, SECURITY
     command: tuple[str, ...] = ()
     approval: bool = False
-    timeout_s: float = 600.0
+    timeout_s: float | None = None  # of a command GATE_TIMEOUT_S; an approval waits for ever
     depends_on: tuple[str, ...] = ()
     expected_exit_codes: tuple[int, ...] = (0,)
     cwd: str = "."
@@ -237,6 +241,8 @@ class TaskSeed(_Spec, frozen=True):
     run_priority: int = 0
     own_slots: bool = False  # the plan has pools: only slots of this run may take it
     budgeted: bool = False  # its run is to be told of the end of each execution
+    tool: Tool | None = None
+    breaker: str | None = None  # the id of its tool's breaker
 
     @property
     def id(self) -> str:
@@ -256,6 +262,7 @@ class GateSeed(_Spec, frozen=True):
     ticket: str | None = None
     env_pass: tuple[str, ...] = ()
     base_dir: str = "."
+    breaker: str | None = None  # the id of its own breaker; None: a person judges, or it has none
 
     @property
     def id(self) -> str:

@@ -19,10 +19,12 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from actors import guard_messages as guard
 from actors import messages as m
 from actors import task_hand as hand
 from actors import task_moves as moves
 from actors import task_override, waits
+from actors import task_tool as tools
 from actors import task_work as work
 from actors.effects import Note, Send
 from actors.machine import Decision
@@ -50,6 +52,8 @@ def decide(task: Task, message: Inbox, now: float) -> Decision[Task]:
     turn = TaskTurn(CHART, task, now)
     match message:
         case m.WorkFinished() | m.Assigned() | m.AssignmentRefused() | m.GatesMade():
+            work.work(turn, message)
+        case guard.Ticket() | guard.Refusal():
             work.work(turn, message)
         case m.Begin() | m.Cancel() | m.EndBlocked() | m.ClockHeld():
             _above(turn, message)
@@ -212,10 +216,11 @@ def _total_timeout(turn: TaskTurn) -> None:
 def _announce(turn: TaskTurn, message: m.Recovered | m.Announce) -> None:
     task = turn.value
     key = task.spec.task.concurrency_key
-    if task.state is State.QUEUED and not task.paused:
+    waiting = tools.announce(turn, new_owner=isinstance(message, m.Recovered))
+    if task.state is State.QUEUED and not task.paused and not waiting:
         moves.enqueue(turn)
-    elif task.state is State.RUNNING:
+    elif task.state is State.RUNNING or waiting:
         if key is not None:
             turn.send(moves.DISPATCH, m.KeyTaken(task.address, task.run_id, key))
-        if isinstance(message, m.Recovered):
+        if isinstance(message, m.Recovered) and not waiting:
             work.limit_execution(turn)

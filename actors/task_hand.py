@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from actors import messages as m
 from actors import task_moves as moves
 from actors import task_override, waits
+from actors import task_tool as tools
 from actors.effects import Note, Reply, Spawn
 from actors.task_state import State, TaskTurn, create
 
@@ -56,6 +57,7 @@ def _pause(turn: TaskTurn, message: m.Pause) -> None:
         return accept(turn, "is paused already")
     if turn.value.state is State.QUEUED:
         turn.send(moves.DISPATCH, m.Dequeue(turn.value.address))
+        tools.give_back(turn)
     moves.hold_clocks(turn, paused=True)
     _note(turn, "task_paused", message)
     running = turn.value.state is State.RUNNING

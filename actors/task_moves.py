@@ -6,6 +6,7 @@ from typing import Any
 
 from actors import messages as m
 from actors import task_rules as rules
+from actors import task_tool as tools
 from actors import waits
 from actors.effects import CancelTimer, SetTimer
 from actors.messages import Standing
@@ -56,6 +57,7 @@ def leave_queue(turn: TaskTurn) -> None:
     """Before QUEUED is left otherwise than by an assignment."""
     if turn.value.state is State.QUEUED:
         turn.send(DISPATCH, m.Dequeue(turn.value.address))
+        tools.give_back(turn)
         stop_queue_clock(turn)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors import pacing
+from actors import pacing, template
 from actors.messages import Enqueue, Execute, Outcome
 from actors.spec import Task, TaskSeed
 
@@ -22,33 +22,48 @@ def enqueue(seed: TaskSeed, id: str, since: float) -> Enqueue:
         run_priority=seed.run_priority,
         since=since,
         own_slots=seed.own_slots,
+        tool=seed.breaker,
+        tool_limit=None if seed.tool is None else seed.tool.concurrency,
     )
 
 
 def execute(seed: TaskSeed, id: str, lease: str, attempt: int) -> Execute:
     """The work, for the process of the slot that was granted."""
-    task = seed.task
+    task, tool = seed.task, seed.tool
     return Execute(
         lease,
         f"task:{id}",
         attempt,
-        task.command,
+        task.command if tool is None else command(seed),
         task.call,
         task.kwargs,
         task.cwd,
         task.env,
         seed.env_pass,
         seed.base_dir,
+        task.prompt if tool is not None and tool.prompt == "stdin" else None,
+        tool.rate_limit.pattern if tool is not None and tool.rate_limit is not None else None,
     )
 
 
-def succeeded(task: Task, outcome: Outcome) -> bool:
+def command(seed: TaskSeed) -> tuple[str, ...]:
+    """The argv that a task makes of its tool's command."""
+    task = seed.task
+    assert seed.tool is not None
+    workdir = seed.base_dir if task.cwd == "." else task.cwd
+    if not workdir.startswith("/") and workdir is task.cwd:
+        workdir = f"{seed.base_dir}/{workdir}"
+    return template.expanded(seed.tool.command, args=task.args, prompt=task.prompt, workdir=workdir)
+
+
+def succeeded(seed: TaskSeed, outcome: Outcome) -> bool:
     """Whether the work ended by itself, and as the plan expects."""
     if outcome.reason is not None or outcome.signal is not None:
         return False
     if outcome.exit_code is None:
-        return task.call is not None
-    return outcome.exit_code in task.expected_exit_codes
+        return seed.task.call is not None
+    expected = seed.task if seed.tool is None else seed.tool
+    return outcome.exit_code in expected.expected_exit_codes
 
 
 def may_retry(task: Task, outcome: Outcome) -> bool:

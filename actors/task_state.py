@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from actors import messages as m
+from actors.guard_messages import Ticket
 from actors.machine import Chart, Edge, Turn
 from actors.override import Wanted
 from actors.spec import TaskSeed
@@ -103,6 +104,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     unverified: int = 0  # gates of that validation that have not passed
     judges: tuple[str, ...] = ()
     replaced_by: str | None = None
+    offered: m.Assigned | None = None  # QUEUED: the slot that is kept while its breaker is asked
+    admitted: Ticket | None = None  # RUNNING: of its tool's breaker
+    error: str | None = None  # the signature of its last failure, where its tool looks for loops
+    repeats: int = 0  # failures in a row with that signature
 
     @property
     def address(self) -> str:

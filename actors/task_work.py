@@ -7,26 +7,35 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from actors import guard_messages as guard
 from actors import messages as m
+from actors import pacing, task_override
 from actors import task_moves as moves
-from actors import task_override
 from actors import task_rules as rules
+from actors import task_tool as tools
 from actors.effects import CancelTimer, Note, SetTimer
 from actors.messages import Outcome, Standing
 from actors.override import Wanted
-from actors.task_state import State, TaskTurn
+from actors.task_state import State, Task, TaskTurn
 
 # A task whose executions are lost this often in a row is what kills its workers.
 LOSSES_MAX = 5
 
-Work: TypeAlias = m.Assigned | m.AssignmentRefused | m.WorkFinished | m.GatesMade
+Work: TypeAlias = tools.Answer | m.Assigned | m.AssignmentRefused | m.WorkFinished | m.GatesMade
 
 
 def work(turn: TaskTurn, message: Work) -> None:
     task = turn.value
     match message:
         case m.Assigned() if task.state is State.QUEUED and not task.paused:
-            _assigned(turn, message)
+            if task.spec.breaker is None:
+                _begin(turn, message)
+            else:
+                tools.ask(turn, message)
+        case guard.Ticket() | guard.Refusal():
+            offered = tools.accepts(turn, message)
+            if offered is not None:
+                _begin(turn, offered)
         case m.Assigned():
             turn.send(message.worker, m.ReturnAssignment(message.lease))
         case m.WorkFinished() if message.lease == task.lease:
@@ -34,7 +43,7 @@ def work(turn: TaskTurn, message: Work) -> None:
         case m.WorkFinished():
             reason = f"a result of lease {message.lease}, which is not the present one"
             turn.effects.append(Note("result_refused", "warning", reason, message.outcome))
-        case m.AssignmentRefused() if task.state is State.QUEUED and not task.paused:
+        case m.AssignmentRefused() if _is_waiting(task):
             moves.enqueue(turn)
         case m.AssignmentRefused():
             pass  # when it left QUEUED, or was paused, the dispatcher was told
@@ -44,7 +53,11 @@ def work(turn: TaskTurn, message: Work) -> None:
             moves.dismiss(turn, message.gates)  # its validation was over before they were there
 
 
-def _assigned(turn: TaskTurn, message: m.Assigned) -> None:
+def _is_waiting(task: Task) -> bool:
+    return task.state is State.QUEUED and not task.paused and task.offered is None
+
+
+def _begin(turn: TaskTurn, message: m.Assigned) -> None:
     task, spec = turn.value, turn.value.spec.task
     moves.stop_queue_clock(turn)
     turn.move(
@@ -76,6 +89,7 @@ def _finished(turn: TaskTurn, outcome: Outcome) -> None:
     task, spec = turn.value, turn.value.spec.task
     assert task.lease is not None
     timeout = task.ending in {"timeout", "total timeout"}
+    looping = task.admitted is not None and tools.settle(turn, outcome)
     if outcome.alive:
         turn.change(exit_code=outcome.exit_code)
         moves.end(turn, State.FAILED, "task_failed", "undead", timeout=timeout, severity="critical")
@@ -86,14 +100,8 @@ def _finished(turn: TaskTurn, outcome: Outcome) -> None:
         _overridden(turn, outcome, task.wanted)
     elif task.ending == "total timeout":
         _failed(turn, outcome, task.ending, retry=False, timeout=True)
-    elif rules.succeeded(spec, outcome):
-        _executed(turn, outcome)
-    elif task.ending == "timeout":
-        _failed(turn, outcome, "timeout", retry=True, timeout=True)
-    elif outcome.infrastructure:
-        _lost(turn, outcome)
     else:
-        _failed(turn, outcome, outcome.why(), retry=rules.may_retry(spec, outcome))
+        _ended(turn, outcome, looping=looping)
     if task.spec.budgeted:
         attempt = not outcome.infrastructure and outcome.retry_after_s is None
         seconds = 0.0 if outcome.error == m.OWNER_RESTARTED else round(turn.now - task.since, 6)
@@ -103,6 +111,23 @@ def _finished(turn: TaskTurn, outcome: Outcome) -> None:
         turn.send(moves.DISPATCH, m.KeyFree(task.run_id, spec.concurrency_key))
     if spec.timeout_s is not None and turn.value.completed_at is None:
         turn.effects.append(CancelTimer("execution"))
+
+
+def _ended(turn: TaskTurn, outcome: Outcome, *, looping: bool) -> None:
+    """The work ended by itself, or by its own timeout."""
+    task, spec = turn.value, turn.value.spec.task
+    if rules.succeeded(task.spec, outcome):
+        _executed(turn, outcome)
+    elif looping:
+        _failed(turn, outcome, tools.LOOP, retry=False, timeout=task.ending == "timeout")
+    elif task.ending == "timeout":
+        _failed(turn, outcome, "timeout", retry=True, timeout=True)
+    elif outcome.infrastructure:
+        _lost(turn, outcome)
+    elif tools.rate_limited(task, outcome):
+        _told_to_wait(turn, outcome)
+    else:
+        _failed(turn, outcome, outcome.why(), retry=rules.may_retry(spec, outcome))
 
 
 def _overridden(turn: TaskTurn, outcome: Outcome, wanted: Wanted) -> None:
@@ -122,6 +147,14 @@ def _failed(
         moves.retry(turn, reason, timeout=timeout)
     else:
         moves.end(turn, State.FAILED, "task_failed", reason, timeout=timeout)
+
+
+def _told_to_wait(turn: TaskTurn, outcome: Outcome) -> None:
+    """Its tool wants to be left alone for a while: no attempt is burned."""
+    assert outcome.retry_after_s is not None
+    wait_s = pacing.told_wait(outcome.retry_after_s)
+    turn.change(exit_code=outcome.exit_code, losses=0)
+    moves.wait(turn, f"rate limited: its tool asked for {wait_s:g} s", wait_s)
 
 
 def _lost(turn: TaskTurn, outcome: Outcome) -> None:
@@ -166,7 +199,10 @@ def judged(turn: TaskTurn, message: m.GateVerdict) -> None:
 def _invalid(turn: TaskTurn, reason: str) -> None:
     moves.dismiss(turn, turn.value.judges)
     turn.change(judges=(), ticket=None)
-    if turn.value.retry_count < turn.value.max_retries:
+    if tools.repeated(turn, reason):
+        tools.blame(turn)
+        moves.end(turn, State.FAILED, "validation_failed", tools.LOOP)
+    elif turn.value.retry_count < turn.value.max_retries:
         moves.retry(turn, reason)
     else:
         moves.end(turn, State.FAILED, "validation_failed", reason)

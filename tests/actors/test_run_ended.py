@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
+from actors import guard_messages as guard
 from actors import messages as m
 from actors import spec
 from actors.effects import Reply
@@ -57,6 +58,8 @@ SAMPLES: dict[type, Any] = {
     m.UetEnded: m.UetEnded("uet_worker:p.1@1", crashed=True),
     m.UetReady: m.UetReady("uet_worker:p.1@1"),
     m.Unblock: m.Unblock((), "ann"),
+    guard.Refusal: guard.Refusal("b", "open", "auto", 1),
+    guard.Ticket: guard.Ticket("b", 0, "task:r/a/x", 1.0, 2.0, call="9.9"),
     m.WorkEnded: m.WorkEnded("9.9", m.Outcome()),
     m.WorkFinished: m.WorkFinished("9.9", m.Outcome()),
 }
