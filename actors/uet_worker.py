@@ -304,7 +304,7 @@ def _overridden(uet: UetWorker, order: Override) -> Decision[UetWorker]:
     if order.target == State.DRAINING:
         said = {"reason": order.reason, "operator": order.operator}
         edge = _edge(uet, State.DRAINING, "shutdown_requested", **said)
-        draining = replace(uet, state=State.DRAINING, reason=order.reason)
+        draining = replace(uet, state=State.DRAINING, reason=order.reason, wanted=wanted(order))
         return Decision(draining, (edge,), (row, Reply(Accepted("is draining", uet.id))))
     stop = _stop(uet, StopUet(kill=True, reason=order.reason))
     text = f"is {order.target} once its process is proven dead"

@@ -383,6 +383,12 @@ def _override(turn: WorkerTurn, order: m.Override) -> None:
         text = f"it is on its way to {worker.wanted.target} already"
         return turn.effects.append(Reply(m.Refused(text)))
     turn.effects.append(on_record(order, worker.state, edges))
+    if order.target == State.UNRESPONSIVE:
+        trigger, why, by = "heartbeat_missed", order.reason, order.operator
+        turn.move(State.UNRESPONSIVE, trigger, silent_s=0.0, reason=why, operator=by)
+        _give_window(turn)
+        text = "is unresponsive until its next heartbeat"
+        return turn.effects.append(Reply(m.Accepted(text, worker.id)))
     if worker.lease is None:
         _follow(turn, wanted(order))
         return turn.effects.append(Reply(m.Accepted(f"is {turn.value.state}", worker.id)))
