@@ -154,7 +154,10 @@ class Withdraw(Effect, frozen=True):
 
 
 class RunGate(Effect, frozen=True):
-    """Runs a gate's command in the supervisor. Outcome: `GateEnded(attempt, outcome)` to `gate`."""
+    """Runs a gate's command in the supervisor. Outcome: `GateEnded(attempt, outcome)` to `gate`.
+
+    `fresh`: whatever is known, for a person asked to see it run.
+    """
 
     gate: Address
     attempt: int
@@ -164,6 +167,7 @@ class RunGate(Effect, frozen=True):
     env: dict[str, str]
     env_pass: tuple[str, ...]
     base_dir: str
+    fresh: bool = False
 
 
 class KillGate(Effect, frozen=True):

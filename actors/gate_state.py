@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from actors import messages as m
+from actors.guard_messages import Ticket
 from actors.machine import Chart, Edge, Turn
-from actors.messages import Outcome, Standing
+from actors.messages import Check, Outcome, Standing
 from actors.spec import GateSeed
 from actors.waits import Waits
 
@@ -43,6 +44,17 @@ ENDS = (State.PASSED, State.FAILED, State.CANCELLED)
 CHART = Chart("test_gate", State, State.PENDING, ENDS, EDGES)
 
 
+class Verdict(StrEnum):
+    """What an entity found, in one word. The last one is none on the work."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    REJECTED = "rejected"
+    EXPIRED = "expired"  # nobody approved in time
+    INFRASTRUCTURE = "infrastructure"
+
+
 class Gate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A gate entity as it is stored."""
 
@@ -62,6 +74,10 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     retry_of: str | None = None
     needed: bool = False
     queued: bool = False  # it has asked for a place and has none yet
+    admitting: bool = False  # it has a place, and has asked its breaker
+    parked: bool = False  # its breaker refused it: it waits until that lets calls through again
+    ticket: Ticket | None = None  # of its breaker, while RUNNING
+    asked_at: float | None = None  # PENDING, since when it waits for a person's word
     after: Waits = Waits()  # the gates that it depends on
     tries: int = 0  # executions so far: the number of the last output file
     losses: int = 0  # those that infrastructure ended
@@ -71,6 +87,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     operator: str | None = None  # who cancelled it
     told: Standing = Standing.WAITING  # what its askers know
     replaced_by: str | None = None
+    verdict: Verdict | None = None
+    check: Check | None = None  # how the verdict came about, where a command gave it
 
     @property
     def address(self) -> str:
@@ -81,9 +99,16 @@ class GateMetadata(msgspec.Struct, frozen=True, gc=False):
     """What every event of a gate carries."""
 
     name: str
+    verdict: str | None
     exit_code: int | None
+    approver: str | None
     duration_seconds: float | None
     tries: int
+    judged_by: str | None
+    tests: int | None
+    key: str | None
+    unkeyed: str | None
+    reused_from: str | None
     error: str | None
     output_bytes: int
     output_digest: str | None
@@ -106,6 +131,7 @@ def create(seed: GateSeed, now: float) -> Gate:
 
 
 NO_OUTCOME = Outcome()
+NO_CHECK = Check()
 
 
 class GateTurn(Turn[Gate]):
@@ -122,11 +148,19 @@ class GateTurn(Turn[Gate]):
         **changes: Any,
     ) -> None:
         """Takes an edge."""
+        check = outcome.check or NO_CHECK
         metadata = GateMetadata(
             self.value.name,
+            changes.get("verdict"),
             outcome.exit_code,
+            changes.get("approver"),
             None if outcome is NO_OUTCOME else outcome.duration_s,
             self.value.tries,
+            check.judged_by,
+            check.tests,
+            check.key,
+            check.unkeyed,
+            check.reused_from,
             outcome.error,
             outcome.output_bytes,
             outcome.output_digest,

@@ -19,6 +19,22 @@ class Message(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, gc=Fals
 # --- outcomes of work, from the shell ---------------------------------------------------------
 
 
+class Check(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """How the verdict of a gate's command came about.
+
+    `judged_by` is "exit_code", or the test runner whose closing lines were understood; `tests` how
+    many it executed (None: not told). `key` digests the tree, the command and the environment that
+    the verdict holds for; None: it cannot be reused, and `unkeyed` says why. `reused_from`: nothing
+    was run, for this gate entity passed with the same key.
+    """
+
+    judged_by: str | None = None
+    tests: int | None = None
+    key: str | None = None
+    unkeyed: str | None = None
+    reused_from: str | None = None
+
+
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """How a piece of work ended, as the shell saw it.
 
@@ -44,6 +60,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     signature: str | None = None
     retry_after_s: float | None = None  # the tool said so, by the pattern of its rate limit
     confinement: str | None = None  # what really stood around the work: "none", "write-fence"
+    check: Check | None = None  # of a gate's command
 
     def why(self) -> str:
         """How it ended, in a few words."""
@@ -148,11 +165,12 @@ class HoldRun(Message, frozen=True):
 
 class GateQueue(Message, frozen=True):
     """From a gate that may run: asks for one of the bounded places for gate commands. `running`:
-    it has one already, and a new dispatcher must know."""
+    it has one already, and a new dispatcher must know. `tool`: the id of the gate's breaker."""
 
     gate: Address
     run_id: str
     running: bool = False
+    tool: str | None = None
 
 
 class GateDone(Message, frozen=True):

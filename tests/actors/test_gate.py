@@ -11,9 +11,9 @@ from actors import gate as machine
 from actors import messages as m
 from actors import spec
 from actors.effects import KillGate, Note, RunGate, Send, SetTimer, Spawn
-from actors.gate import Gate, State
+from actors.gate import Gate, State, Verdict
 from actors.gate_state import SLICE
-from actors.messages import Outcome, Standing
+from actors.messages import Check, Outcome, Standing
 from tests.actors.steps import after, answer, effects, sent, step, triggers
 
 ME = "test_gate:r/gate:unit~1"
@@ -192,17 +192,20 @@ def test_the_end_of_a_gate_frees_its_place_and_is_told_to_the_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "reason"),
+    ("outcome", "verdict", "reason"),
     [
-        (Outcome(exit_code=1), "verdict"),
-        (Outcome(signal=11), "verdict"),
-        (Outcome(reason="timeout", signal=9), "timeout"),
+        (Outcome(exit_code=1), Verdict.FAILED, "exit code 1"),
+        (Outcome(signal=11), Verdict.FAILED, "signal 11"),
+        (Outcome(reason="timeout", signal=9), Verdict.TIMEOUT, "timeout after 60 s"),
     ],
 )
-def test_a_verdict_against_the_work_says_why(outcome: Outcome, reason: str) -> None:
+def test_a_verdict_against_the_work_says_why(
+    outcome: Outcome, verdict: Verdict, reason: str
+) -> None:
     decision = step(machine, RUNNING, ended(outcome))
     assert triggers(decision) == ["gate_failed"]
-    assert decision.state.reason == reason
+    assert (decision.state.verdict, decision.state.reason) == (verdict, reason)
+    assert (decision.edges[0].metadata.verdict, decision.edges[0].reason) == (verdict, reason)
     assert told(decision) == ("failed", Standing.FAILED, Standing.WAITING)
 
 
@@ -213,8 +216,11 @@ def test_a_verdict_against_the_work_says_why(outcome: Outcome, reason: str) -> N
         Outcome(reason="lost"),
         Outcome(signal=9),
         Outcome(exit_code=1, infrastructure=True),
+        Outcome(exit_code=0, check=Check("pytest", 0)),
+        Outcome(exit_code=5, check=Check("pytest", 0)),
+        Outcome(exit_code=2, check=Check("unittest", 0)),
     ],
-    ids=["missing", "lost", "killed", "machine trouble"],
+    ids=["missing", "lost", "killed", "machine trouble", "no test", "none found", "none, failed"],
 )
 def test_what_is_no_verdict_is_tried_again_inside_running(outcome: Outcome) -> None:
     decision = step(machine, RUNNING, ended(outcome))
@@ -229,8 +235,29 @@ def test_the_third_loss_is_infrastructure_and_blames_nobody() -> None:
     retry = m.TimerFired("retry")
     decision = step(machine, RUNNING, LOST, retry, ended(MISSING, 2), retry, ended(MISSING, 3))
     assert triggers(decision) == ["gate_failed"]
-    assert decision.state.reason == "infrastructure"
+    assert decision.state.verdict is Verdict.INFRASTRUCTURE
+    assert decision.state.reason == "infrastructure: no such file"
     assert told(decision) == ("infrastructure", Standing.STALLED, Standing.WAITING)
+
+
+def test_a_runner_that_never_executes_a_test_is_a_broken_gate_and_no_verdict() -> None:
+    retry = m.TimerFired("retry")
+    none = Outcome(exit_code=0, check=Check("pytest", 0))
+    tries = (ended(none), retry, ended(none, 2), retry, ended(none, 3))
+    decision = step(machine, RUNNING, *tries)
+    assert decision.state.reason == "infrastructure: no test was executed, says pytest"
+    assert told(decision)[:2] == ("infrastructure", Standing.STALLED)
+
+
+def test_executed_tests_do_not_change_what_the_exit_code_says() -> None:
+    some = Check("pytest", 3)
+    assert triggers(step(machine, RUNNING, ended(Outcome(exit_code=0, check=some)))) == [
+        "gate_passed"
+    ]
+    failed = step(machine, RUNNING, ended(Outcome(exit_code=1, check=some)))
+    assert failed.state.verdict is Verdict.FAILED
+    untold = ended(Outcome(exit_code=0, check=Check("go test", None)))
+    assert step(machine, RUNNING, untold).state.verdict is Verdict.PASSED
 
 
 def test_a_verdict_after_a_loss_is_a_verdict() -> None:
@@ -240,7 +267,7 @@ def test_a_verdict_after_a_loss_is_a_verdict() -> None:
 
 def test_a_command_that_cannot_be_killed_is_not_started_again() -> None:
     decision = step(machine, RUNNING, ended(Outcome(reason="lost", alive=True)))
-    assert decision.state.reason == "infrastructure"
+    assert decision.state.verdict is Verdict.INFRASTRUCTURE
 
 
 def test_the_end_of_an_earlier_try_means_nothing() -> None:
@@ -262,6 +289,15 @@ def test_an_event_of_a_gate_carries_its_outcome() -> None:
     metadata = step(machine, RUNNING, ended(outcome)).edges[0].metadata
     assert (metadata.exit_code, metadata.duration_seconds, metadata.tries) == (0, 2.0, 1)
     assert (metadata.output_bytes, metadata.output_digest, metadata.truncated) == (9, "d", True)
+
+
+def test_an_event_and_the_row_of_a_gate_say_how_its_verdict_came_about() -> None:
+    check = Check("pytest", 3, key="k", reused_from="r0/gate:unit~1")
+    decision = step(machine, RUNNING, ended(Outcome(exit_code=0, check=check)))
+    known = decision.edges[0].metadata
+    assert (known.judged_by, known.tests, known.key) == ("pytest", 3, "k")
+    assert known.reused_from == "r0/gate:unit~1"
+    assert decision.state.check == check
 
 
 # --- a new owner ---------------------------------------------------------------------------------
