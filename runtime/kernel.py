@@ -24,6 +24,7 @@ from runtime.errors import RuntimeStopped, UnknownActor
 from runtime.inbox import Envelope
 from runtime.limits import (
     CELLS_MAX,
+    CLOSING_TRIES_MAX,
     DEAD_LETTERS_KEPT_MAX,
     DISK_RETRY_S,
     EPOCH_INPUTS_MAX,
@@ -68,6 +69,7 @@ class Kernel:
         self.waiting: set[Callable[[BaseException], None]] = set()  # to fail if the runtime stops
         self.in_flight: Epoch | None = None
         self.halted = False
+        self.closing = False  # no turn is taken any more
         # Whoever assembles the kernel sets these.
         self.committed: Callable[[Epoch, Batch], None] = lambda _epoch, _batch: None
         self.on_stop: Callable[[], None] = lambda: None
@@ -263,6 +265,7 @@ class Kernel:
     async def _write(self, epoch: Epoch, batch: Batch) -> None:
         """Returns once the batch is durable. Raises ConstraintFailed, and what ends the runtime."""
         unknown: CommitUnknown | None = None
+        tries_closing = 0
         while True:
             try:
                 if unknown is not None and await self._was_written(epoch, batch):
@@ -273,6 +276,10 @@ class Kernel:
                 if self.trouble is None:
                     self.log.warning("not_committed", why=str(error))
                 self.trouble = str(error)
+                tries_closing += self.closing
+                if tries_closing >= CLOSING_TRIES_MAX:
+                    why = f"it closed before its last epoch could be committed: {error}"
+                    raise self.stop(why) from error
                 await self.pause(DISK_RETRY_S)
             except CommitUnknown as error:
                 if unknown is not None:

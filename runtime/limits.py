@@ -135,6 +135,10 @@ DEAD_LETTERS_KEPT_MAX: Final = 1_000
 # Between two tries to commit while the disk is full: soon enough for a person who made room.
 DISK_RETRY_S: Final = 1.0
 
+# Tries to commit that a closing owner still makes while the disk is full: what is not committed by
+# then was told to nobody, and whoever has asked twice for an end does not wait for a minute.
+CLOSING_TRIES_MAX: Final = 3
+
 # Events that a subscriber may lag behind before it is ended: the kernel neither waits nor grows.
 EVENTS_QUEUE_MAX: Final = 10_000
 

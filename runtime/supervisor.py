@@ -59,7 +59,6 @@ class Supervisor(Kernel):
         self._wake = asyncio.Event()
         self._commit = asyncio.Event()
         self._calm = asyncio.Event()
-        self._closing = False
         self._disarm: tuple[float, Callable[[], None]] | None = None
         super().__init__(store, clock, kinds, crash_point, log)
 
@@ -76,7 +75,7 @@ class Supervisor(Kernel):
     async def flush(self) -> None:
         """Takes no more turns, and returns once everything decided so far is durable, and what was
         told and not taken yet is a row for the next owner."""
-        self._closing = True
+        self.closing = True
         self._store_told()
         self.wake()
         while (self.turns.open.dirty or self.in_flight is not None) and self.stopped is None:
@@ -114,7 +113,7 @@ class Supervisor(Kernel):
 
     async def drive(self) -> None:
         """Takes turns until cancelled."""
-        while not self._closing:
+        while not self.closing:
             self.fire_due()
             if self.is_due():
                 self._commit.set()

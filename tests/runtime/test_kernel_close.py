@@ -76,12 +76,11 @@ async def test_a_closed_runtime_says_so_to_everybody(tmp_path: Path) -> None:
 async def test_closing_while_nothing_can_be_committed_is_bounded_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runtime.opening.CLOSE_TIMEOUT_S", 0.3)
     monkeypatch.setattr("runtime.kernel.DISK_RETRY_S", 0.01)
     monkeypatch.setitem(Store.open.__func__.__kwdefaults__, "busy_s", 0.05)
     async with opened(tmp_path) as rt:
         await account(rt, "a")
-    with locked_later(tmp_path) as lock, pytest.raises(RuntimeStopped, match="before its last"):
+    with anyio.fail_after(20), locked_later(tmp_path) as lock, pytest.raises(RuntimeStopped, match="before its last"):
         await told_while_locked(tmp_path, lock)
     async with opened(tmp_path) as rt:
         assert await total(rt, "account:a") == 0
