@@ -21,13 +21,13 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from actors.dispatch_places import Places
 from actors.dispatch_queue import Heap, Limit, Slots, Waiting
 from actors.effects import Address, Effect, Send
 from actors.messages import (
     Assign,
     Dequeue,
     Enqueue,
-    GateAdmitted,
     GateDone,
     GateQueue,
     HoldRun,
@@ -64,7 +64,7 @@ class Dispatch:
         self._aside_held: dict[Scope, list[tuple[Waiting, Slots]]] = {}
         self._limits: dict[Name, Limit] = {}
         self._holding: dict[Address, tuple[Limit, ...]] = {}
-        self._gates = _Places(gate_places, self._held)
+        self._gates = Places(gate_places, self._held, self._limits)
 
     def decide(self, message: Inbox, _now: float) -> tuple[Effect, ...]:
         """One turn."""
@@ -233,6 +233,7 @@ class Dispatch:
                 limit = self._limit(("", tool), None)
                 limit.allow(allowed, epoch)
                 self._come_forward(limit, effects)
+                effects += self._gates.come_forward(tool)
         return effects
 
     def _limit(self, name: Name, most: int | None) -> Limit:
@@ -313,55 +314,3 @@ def _why_full(limit: Limit) -> str:
     if limit.most is not None and len(limit.holders) >= limit.most:
         return f"the tool of {name} runs {limit.most} times already"
     return f"the breaker {name} lets {limit.allowed} through at a time"
-
-
-class _Places:
-    """The bounded places for gate commands, first come, first served."""
-
-    def __init__(self, places: int, held: set[Scope]) -> None:
-        self._free = places
-        self._held = held
-        self._running: set[Address] = set()
-        self._waiting: dict[Address, str] = {}  # the run of each, in order of arrival
-        self._aside: dict[Address, str] = {}  # of runs that are held
-
-    def queue(self, message: GateQueue) -> list[Effect]:
-        gate = message.gate
-        if message.running:
-            self._waiting.pop(gate, None)
-            self._aside.pop(gate, None)
-            if gate not in self._running:
-                self._running.add(gate)
-                self._free -= 1
-            return []
-        if gate not in self._running and gate not in self._aside:
-            self._waiting.setdefault(gate, message.run_id)
-        return self._admit()
-
-    def done(self, gate: Address) -> list[Effect]:
-        self._waiting.pop(gate, None)
-        self._aside.pop(gate, None)
-        if gate in self._running:
-            self._running.discard(gate)
-            self._free += 1
-        return self._admit()
-
-    def released(self) -> list[Effect]:
-        """A hold is over: what was set aside is looked at again, before what came later."""
-        if self._aside:
-            self._waiting = self._aside | self._waiting
-            self._aside = {}
-        return self._admit()
-
-    def _admit(self) -> list[Effect]:
-        effects: list[Effect] = []
-        while self._free > 0 and self._waiting:
-            gate = next(iter(self._waiting))
-            run_id = self._waiting.pop(gate)
-            if (run_id, None) in self._held:
-                self._aside[gate] = run_id
-                continue
-            self._running.add(gate)
-            self._free -= 1
-            effects.append(Send(gate, GateAdmitted()))
-        return effects

@@ -12,7 +12,7 @@ from typing import Any
 
 from actors.effects import Address
 from actors.slot_messages import *  # noqa: F403 (one vocabulary, in two files for their length)
-from actors.slot_messages import Check, Message, Outcome
+from actors.slot_messages import Message, Outcome
 
 # --- everyone ------------------------------------------------------------------------------
 

@@ -150,6 +150,14 @@ def gate_address(run_id: str, name: str, n: int) -> Address:
     return f"test_gate:{run_id}/gate:{name}~{n}"
 
 
+def guarded(plan: Plan) -> dict[str, Tool]:
+    """Everything of the plan that has a breaker, by that breaker's id: the tools that it uses, and
+    the command of each gate as a tool of its own, with the settings that tools have by default."""
+    gates = {breaker_of(name, gate): gate for name, gate in plan.gates.items()}
+    commands = {found: Tool(command=g.command) for found, g in gates.items() if found is not None}
+    return {**tools_used(plan), **commands}
+
+
 def breaker_of(name: str, gate: Gate) -> str | None:
     """The id of the gate's own breaker: of that command under that name, in any run. None where a
     person judges."""

@@ -254,7 +254,7 @@ def waits_for_a_person(world: World) -> bool:
     """Whether something is there that only a person can decide about."""
     plan = world.of("run")[0].spec
     stalled = any(
-        g.reason == "infrastructure" or (g.state == "cancelled" and g.operator)
+        g.verdict == "infrastructure" or (g.state == "cancelled" and g.operator)
         for g in world.of("test_gate")
     )
     blocked = any(t.state == "blocked" for t in (*world.of("task"), *world.of("workstream")))

@@ -12,12 +12,13 @@ from actors import messages as m
 from actors import spec
 from actors.effects import Reply
 from actors.messages import Standing
-from tests.actors.world import MODULES, World
+from tests.actors.world import MODULES, MORTAL, World
 
 SAMPLES: dict[type, Any] = {
     m.Announce: m.Announce(),
     m.Assign: m.Assign("task:r/a/x", "9.9"),
     m.Assigned: m.Assigned("worker:p.1", "uet_worker:p.1@1", "9.9"),
+    m.Approve: m.Approve("ann"),
     m.AssignmentRefused: m.AssignmentRefused("9.9"),
     m.Begin: m.Begin(),
     m.Cancel: m.Cancel("enough", "ann"),
@@ -46,6 +47,7 @@ SAMPLES: dict[type, Any] = {
     m.ProcessExited: m.ProcessExited(crashed=True),
     m.ProcessStarted: m.ProcessStarted(1, 1, "b"),
     m.Recovered: m.Recovered(2),
+    m.Reject: m.Reject("ann"),
     m.Replace: m.Replace("ann"),
     m.RerunGate: m.RerunGate("r/gate:g~1", "ann", n=9),
     m.Resume: m.Resume("ann"),
@@ -107,7 +109,7 @@ def over() -> World:
     return world
 
 
-@pytest.mark.parametrize("kind", MODULES)
+@pytest.mark.parametrize("kind", MORTAL)
 def test_what_has_ended_moves_no_more(kind: str) -> None:
     value = over().of(kind)[0]
     assert value.completed_at is not None

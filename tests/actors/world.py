@@ -14,11 +14,12 @@ from typing import Any
 
 import msgspec
 
+from actors import breaker, gate, run, task, uet_worker, worker, workstream
 from actors import effects as fx
-from actors import gate, run, task, uet_worker, worker, workstream
 from actors import messages as m
 from actors.dispatch import Dispatch
 from actors.machine import Taken
+from actors.run_plan import guarded
 from actors.spec import Plan
 
 DISPATCH = "dispatch:main"
@@ -29,6 +30,7 @@ MODULES: dict[str, Any] = {
     "worker": worker,
     "uet_worker": uet_worker,
     "test_gate": gate,
+    "circuit_breaker": breaker,
 }
 VALUES = {
     "run": run.Run,
@@ -37,7 +39,9 @@ VALUES = {
     "worker": worker.Worker,
     "uet_worker": uet_worker.UetWorker,
     "test_gate": gate.Gate,
+    "circuit_breaker": breaker.Breaker,
 }
+MORTAL = [kind for kind, module in MODULES.items() if module.CHART.terminal]
 OK = m.Outcome(exit_code=0, duration_s=1.0)
 Judge = Callable[[str, int], m.Outcome]
 
@@ -69,6 +73,7 @@ class World:
         self.lanes: dict[str, tuple[deque[Any], deque[Any]]] = {}
         self.timers: dict[tuple[str, str], tuple[float, bool]] = {}
         self.history: list[tuple[str, Taken]] = []
+        self.watches: dict[str, set[str]] = {}  # by target
         self.notes: list[tuple[str, fx.Note]] = []
         self.replies: list[Any] = []
         self.dead: list[tuple[str, Any]] = []
@@ -105,7 +110,12 @@ class World:
     # --- doing -----------------------------------------------------------------------------------
 
     def submit(self, plan: Plan, run_id: str = "r") -> str:
-        """Creates a run, and sends it `Begin`; with it, two slots of the owner if it has none."""
+        """Creates a run and the breakers of its tools and gates, and sends it `Begin`."""
+        for breaker_id, tool in guarded(plan).items():
+            if f"circuit_breaker:{breaker_id}" not in self.values:
+                name = breaker_id.rpartition("-")[0]
+                value = breaker.create(name, tool.command, tool.breaker, self.now)
+                self.spawn("circuit_breaker", value)
         self.spawn("run", run.create(plan, run_id, self.now))
         self.tell(f"run:{run_id}", m.Begin())
         return f"run:{run_id}"
@@ -170,6 +180,7 @@ class World:
             for key in [k for k in self.timers if k[0] == address]:
                 del self.timers[key]
         self._apply(address, decision.effects)
+        self._tell_watchers(address)
         if decision.state is not before:
             self._check(kind, decision.state)
 
@@ -186,11 +197,20 @@ class World:
                     self.timers.pop((address, effect.key), None)
                 case fx.Note():
                     self.notes.append((address, effect))
+                case fx.Watch():
+                    self.watches.setdefault(effect.target, set()).add(address)
+                    self._tell_watchers(effect.target)
                 case fx.Reply():
                     self.replies.append(effect.value)
                 case _:
                     self.performed.append(effect)
                     self._perform(effect)
+
+    def _tell_watchers(self, target: str) -> None:
+        value = self.values.get(target)
+        if value is not None and value.completed_at is not None:
+            for watcher in sorted(self.watches.pop(target, ())):
+                self.tell(watcher, m.Ended(target, value.state))
 
     # --- the shell -------------------------------------------------------------------------------
 
@@ -371,6 +391,14 @@ class World:
     def check_counts(self) -> None:
         """At rest, what is counted is what is there."""
         assert self.idle
+        for value in self.of("task"):
+            assert value.offered is None, f"{value.id} keeps a slot and has no answer"
+            running = value.state is task.State.RUNNING and value.spec.breaker is not None
+            assert running == (value.admitted is not None), f"the ticket of {value.id}"
+        for value in self.of("circuit_breaker"):
+            owner = value.probe.owner if value.probe is not None else None
+            held = None if owner is None else self._ticket(owner)
+            assert held == value.probe, f"{owner} has no probe"
         for ws in self.of("workstream"):
             tasks = [t for t in self.of("task") if t.workstream_id == ws.id and not t.replaced_by]
             assert ws.unfinished == sum(t.completed_at is None for t in tasks), ws
@@ -388,6 +416,10 @@ class World:
             )
             gates = [g for g in self.of("test_gate") if g.run_id == value.id]
             assert value.gates_open == sum(g.completed_at is None for g in gates), value
+
+    def _ticket(self, owner: str) -> Any:
+        value = self[owner]
+        return value.ticket if owner.startswith("test_gate:") else value.admitted
 
     def _below(self, run_id: str) -> list[tuple[str, Any]]:
         kinds = ("workstream:", "task:", "test_gate:")
