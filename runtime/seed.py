@@ -32,7 +32,7 @@ CREATE: Mapping[str, Callable[[Any, float], Any]] = {
     "uet_worker": uet_worker.create,
     "worker": worker.create,
 }
-_ANNOUNCED = ("run", "task", "worker", "test_gate")
+_ANNOUNCED = ("run", "task", "worker", "test_gate", "circuit_breaker")
 
 
 class Lift(Effect, frozen=True):
