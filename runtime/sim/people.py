@@ -1,0 +1,41 @@
+"""Whether what does not move waits for a person: then it is no deadlock.
+
+A pause, a person's verdict, a verdict that machine trouble withheld, what an operator cancelled,
+and what the plan leaves to a person (`on_blocked = "wait"`) are for somebody to decide about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+_ENDED = frozenset({"completed", "failed", "cancelled", "skipped", "passed", "shutdown"})
+
+
+def waits_for_a_person(run: Any, below: Iterable[tuple[str, Any]]) -> str | None:
+    """What of the unfinished run, or of the actors `below` (kind, value), only a person can move;
+    None where there is nothing of the kind."""
+    if run.paused:
+        return f"{run.id} is paused"
+    for kind, value in below:
+        if value.state not in _ENDED and getattr(value, "paused", False):
+            return f"{value.id} is paused"
+        if kind == "test_gate" and (why := _gate_waits(value)) is not None:
+            return why
+        if kind == "circuit_breaker" and value.mode == "held":
+            return f"the breaker {value.id} is held open"
+        if value.state == "blocked" and run.spec.run.on_blocked == "wait":
+            return f"{value.id} is blocked, and its plan lets it wait"
+    return None
+
+
+def _gate_waits(gate: Any) -> str | None:
+    if gate.replaced_by is not None:
+        return None
+    if gate.spec.gate.approval and gate.state not in _ENDED:
+        return f"{gate.id} waits for approval"
+    if gate.verdict == "infrastructure":
+        return f"{gate.id} has no verdict: machine trouble"
+    if gate.state == "cancelled" and gate.operator is not None:
+        return f"{gate.id} was cancelled by {gate.operator}"
+    return None
