@@ -74,6 +74,18 @@ NAMES_COMPARED_MAX: Final = 50_000
 # A folder given to `check`.
 PLAN_FILES_MAX: Final = 1_000
 
+# A tool is a program with a name: a plan of more of them is generated.
+PLAN_TOOLS_MAX: Final = 1_000
+
+# More executions of one tool at a time than there may be slots mean no bound.
+TOOL_CONCURRENCY_MAX: Final = 100_000
+
+# Of a rate limit: it finds one number in one line.
+PATTERN_CHARS_MAX: Final = 1_000
+
+# A prompt for stdin is stored with its task and sent through a worker's pipe as one line.
+PROMPT_BYTES_MAX: Final = 256 * 1024
+
 # Source of a `call` that is searched for its function before the run.
 CALL_SOURCE_BYTES_MAX: Final = 4 * 1024 * 1024
 
@@ -145,6 +157,20 @@ EVENTS_QUEUE_MAX: Final = 10_000
 # For the outcome of an operator's command or a submission: a commit that takes longer is a disk in
 # trouble, and the answer then is that the outcome is unknown.
 COMMAND_TIMEOUT_S: Final = 60.0
+
+# --- the operator's hand ------------------------------------------------------------------------
+
+# A tool that does not say within this that it works does not work well enough.
+HEALTH_TIMEOUT_S: Final = 30.0
+
+# Of what a health command prints: its end says what is wrong.
+HEALTH_OUTPUT_BYTES_MAX: Final = 4 * 1024
+
+# Of a file that is shown as evidence: so much of its beginning and its end; the digest is of all.
+EVIDENCE_EDGE_BYTES_MAX: Final = 64 * 1024
+
+# Of it, what is quoted in the audit itself.
+EVIDENCE_QUOTED_CHARS_MAX: Final = 2_000
 
 # --- the control socket -------------------------------------------------------------------------
 

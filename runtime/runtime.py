@@ -17,12 +17,13 @@ from typing import Any
 import anyio
 import msgspec
 
+from actors import breaker, run_plan, spec, worker
 from actors import messages as m
 from actors import run as run_machine
-from actors import spec, worker
 from actors.effects import Send, Spawn
+from runtime import hand
 from runtime.cell import Cell
-from runtime.commands import command_for, kind_of
+from runtime.commands import Order, UnknownCommand
 from runtime.epoch import Epoch
 from runtime.errors import ActorSuspended, OutcomeUnknown, TurnFailed, UnknownActor
 from runtime.events import Events
@@ -322,16 +323,31 @@ class Runtime:
         now = self._sup.clock.now()
         run_id = new_run_id(plan.run.name, now)
         run = Spawn("run", run_machine.create(plan, run_id, now, key))
-        if not self._missing_workers(plan, now):
+        if not self._missing(plan, now):
             await self._create((run,), run_id)
             return run_id
-        # Two submissions at once must not both bring the same workers.
+        # Two submissions at once must not both bring the same workers or breakers.
         async with self._creating:
-            await self._create((*self._missing_workers(plan, now), run), run_id)
+            await self._create((*self._missing(plan, now), run), run_id)
         return run_id
 
+    def _missing(self, plan: spec.Plan, now: float) -> tuple[Spawn, ...]:
+        """What the plan needs of its owner and is not there: slots, and the breakers of tools and
+        gates. One that is there keeps its state."""
+        tools = run_plan.guarded(plan)
+        breakers = tuple(
+            Spawn(
+                "circuit_breaker",
+                breaker.create(breaker_id.rpartition("-")[0], tool.command, tool.breaker, now),
+            )
+            for breaker_id, tool in tools.items()
+            if f"circuit_breaker:{breaker_id}" not in self._sup.router.cells
+        )
+        return (*breakers, *self._missing_workers(plan, now))
+
     async def _create(self, spawns: tuple[Spawn, ...], entity_id: str) -> None:
-        sends = tuple(Send(f"{s.kind}:{s.value.id}", m.Begin()) for s in spawns)
+        begins = [spawn for spawn in spawns if spawn.kind != "circuit_breaker"]
+        sends = tuple(Send(f"{s.kind}:{s.value.id}", m.Begin()) for s in begins)
         await self.ask(CREATOR, Create(spawns, sends, entity_id))
 
     def _missing_workers(self, plan: spec.Plan, now: float) -> tuple[Spawn, ...]:
@@ -413,16 +429,18 @@ class Runtime:
         **args: Any,
     ) -> m.Accepted | m.Refused:
         """Carries out an operator's command; durable when it returns. Raises UnknownActor."""
-        if name == "retry" and entity_id is not None and kind_of(entity_id) == "run":
-            return await self._retry_run(entity_id, operator, reason)
-        ref, message = command_for(name, entity_id, operator=operator, reason=reason, **args)
-        if name == "resume" and ref in self.suspended():
-            return await self.release(ref, operator=operator, reason=reason)
-        answer = await self._ask(
-            ref, message, COMMAND_TIMEOUT_S, control=True, if_version=if_version
-        )
-        assert isinstance(answer, m.Accepted | m.Refused)
-        return answer
+        if entity_id is None:
+            raise UnknownCommand(name)
+        said: dict[str, Any] = {"operator": operator, "reason": reason, "if_version": if_version}
+        kind = args.pop("kind", None)
+        order = Order(name=name, entity_id=entity_id, kind=kind, args=args, **said)
+        suspended = order.ref in self.suspended()
+        if name == "release" or (name == "resume" and suspended):
+            return await self.release(order.ref, operator=operator, reason=reason)
+        if name == "retry" and order.ref.startswith("run:"):
+            stale = await hand.stale_version(self._sup, order)
+            return stale or await self._retry_run(entity_id, operator, reason)
+        return await hand.carry_out(self._sup, self._ask, order)
 
 
 _MOVE_A_RUN = ("run", "workstream", "task", "test_gate")

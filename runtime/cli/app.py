@@ -41,6 +41,13 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "skip": ("operating", "Count a workstream as done without doing it."),
         "retry": ("operating", "Do a task, or the rest of a run, once more."),
         "unblock": ("operating", "Waive what blocks a task or workstream."),
+        "approve": ("judging", "Let a gate pass that waits for a person."),
+        "reject": ("judging", "Let a gate fail that waits for a person."),
+        "gate": ("judging", "Run a gate once more."),
+        "worker": ("steering", "Pause, resume, drain or replace a slot."),
+        "breaker": ("steering", "Open, close, reset, hold, shadow or disable a breaker."),
+        "override": ("overriding", "Take an entity to a state, whatever guards say."),
+        "release": ("steering", "Let a suspended entity take turns again."),
     },
     "Prove and keep": {
         "verify": ("proving", "Prove that the record is whole and lawful."),

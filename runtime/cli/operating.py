@@ -1,4 +1,4 @@
-"""pause, cancel, skip, retry, unblock: the operator's hand, through the owner or in its place."""
+"""The operator's hand: a command through the owner, or in its place where there is none."""
 
 from __future__ import annotations
 
@@ -15,15 +15,28 @@ from runtime.cli.calling import Call, entity, shared
 from runtime.cli.exits import Exit, Stop
 from runtime.control.client import Client, NoOwner
 from runtime.store.errors import OwnerBusy
+from runtime.view.find import TABLES
 
 _PATIENCE_S = 5.0
 _AGAIN_S = 0.1
 
 
+# Kinds whose ids do not show what they are.
+NAMED_BY_KIND = ("circuit_breaker", "patch_ledger")
+
+
+def bending_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """As `operator_options`, for a command that bends a rule: its reason is no choice."""
+    return _options(command, wanted=True)
+
+
 def operator_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--reason, --operator, --if-version, for a command that goes on record."""
+    return _options(command, wanted=False)
 
-    @click.option("--reason", metavar="TEXT", help="Goes on record.")
+
+def _options(command: Callable[..., Any], *, wanted: bool) -> Callable[..., Any]:
+    @click.option("--reason", metavar="TEXT", required=wanted, help="Goes on record.")
     @click.option("--operator", metavar="NAME", help="Who orders it; default: your login name.")
     @click.option(
         "--if-version", type=int, metavar="N", help="Refuse unless the entity is at this version."
@@ -41,7 +54,7 @@ def operator_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @shared
 def pause_command(call: Call, target: str, **said: Any) -> None:
     """Start nothing more of a run, workstream, task or worker; what runs, finishes."""
-    _carry_out(call, "pause", target, ("run", "workstream", "task", "worker"), said)
+    carry_out(call, "pause", target, ("run", "workstream", "task", "worker"), said)
 
 
 @click.command("cancel")
@@ -50,7 +63,7 @@ def pause_command(call: Call, target: str, **said: Any) -> None:
 @shared
 def cancel_command(call: Call, target: str, **said: Any) -> None:
     """End a run, workstream, task or gate now, and everything below it."""
-    _carry_out(call, "cancel", target, ("run", "workstream", "task", "test_gate"), said)
+    carry_out(call, "cancel", target, ("run", "workstream", "task", "test_gate"), said)
 
 
 @click.command("skip")
@@ -59,7 +72,7 @@ def cancel_command(call: Call, target: str, **said: Any) -> None:
 @shared
 def skip_command(call: Call, target: str, **said: Any) -> None:
     """Count a workstream, and its tasks, as done without doing it."""
-    _carry_out(call, "skip", target, ("workstream",), said)
+    carry_out(call, "skip", target, ("workstream",), said)
 
 
 @click.command("retry")
@@ -73,7 +86,7 @@ def retry_command(call: Call, target: str, **said: Any) -> None:
     A TASK as TASK~2, while its workstream goes on; what depends on it then means the newest.
     A RUN as a new run that leaves out what is completed.
     """
-    _carry_out(call, "retry", target, ("task", "run"), said)
+    carry_out(call, "retry", target, ("task", "run"), said)
 
 
 @click.command("unblock")
@@ -85,7 +98,7 @@ def retry_command(call: Call, target: str, **said: Any) -> None:
 @shared
 def unblock_command(call: Call, target: str, **said: Any) -> None:
     """Waive what blocks a task or workstream: a failed dependency, a failed gate."""
-    _carry_out(call, "unblock", target, ("task", "workstream"), said)
+    carry_out(call, "unblock", target, ("task", "workstream"), said)
 
 
 def login() -> str:
@@ -97,11 +110,14 @@ def login() -> str:
         raise Stop(Exit.USAGE, "the system does not know your login name", cure) from None
 
 
-def _carry_out(
+def carry_out(
     call: Call, name: str, target: str, kinds: tuple[str, ...], said: dict[str, Any]
 ) -> None:
+    """Finds the entity that is meant, has the command carried out, and shows the answer."""
     with call.reading() as db:
         found = entity(db, target, *kinds)
+    if found.kind in NAMED_BY_KIND or found.kind not in TABLES:
+        said = {**said, "kind": found.kind}
     answer = order(call.state_dir, name, found.id, said)
     call.show(answer, lambda: [accepted(name, answer)])
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from runtime.control.client import OwnerRefused
-from runtime.control.vocabulary import Declined, operate
+from runtime.control.vocabulary import VOCABULARY, Declined
 from runtime.opening import open_runtime
 
 
@@ -16,7 +18,10 @@ async def order_alone(
     """Carries the command out with nothing started. Raises OwnerRefused as an owner would."""
     try:
         async with open_runtime(state_dir, command=f"{name} {entity_id}", execute=False) as rt:
-            answer = await operate(rt, name, entity_id, **said)
+            verb = VOCABULARY[name]
+            assert verb.answer is not None
+            args = msgspec.convert({"entity": entity_id, **said}, verb.args)
+            answer: dict[str, Any] = await verb.answer(rt, args)
             await rt.wait_idle()
             return answer
     except Declined as no:

@@ -56,11 +56,12 @@ class Engine(Protocol):
         if_version: int | None = None,
         **args: Any,
     ) -> Accepted | Refused:
-        """Carries out pause, resume, cancel, skip, retry or unblock; durable when it returns.
+        """Carries out a verb of the vocabulary; durable when it returns.
 
-        `entity_id` is a full id of the store, without its kind. `if_version` other than the
-        entity's version: `Refused`, with both numbers. Further `args`: retry takes
-        `clear_retry_count: bool`, unblock `names: tuple[str, ...]`.
+        `entity_id` is a full id of the store, without its kind, which is `kind` in `args` where the
+        id does not say it. `if_version` other than the entity's version: `Refused`, with both
+        numbers. Further `args`: retry takes `clear_retry_count: bool`, unblock `names: tuple[str,
+        ...]`, override `target: str` and `shown: Evidence`, breaker `verb: str`.
         """
 
     def events(self, since: int | None = None) -> AsyncGenerator[dict[str, Any], None]:

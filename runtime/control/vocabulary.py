@@ -7,7 +7,7 @@ it later (HTTP) maps onto the same table.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,6 +15,7 @@ from actors.messages import Refused
 from actors.spec import Plan
 from runtime.control.engine import Engine
 from runtime.control.gapless import gapless
+from runtime.evidence import Evidence
 from runtime.plan import PlanError
 from runtime.view.filters import EventFilter
 
@@ -39,12 +40,13 @@ class Submit(Args, frozen=True):
 
 
 class Operate(Args, frozen=True):
-    """The operator's hand on one entity, by its full id."""
+    """The operator's hand on one entity, by its full id. `kind`: where the id does not say it."""
 
     entity: str
     operator: str
     reason: str | None = None
     if_version: int | None = None
+    kind: str | None = None
 
 
 class Retry(Operate, frozen=True):
@@ -53,6 +55,17 @@ class Retry(Operate, frozen=True):
 
 class Unblock(Operate, frozen=True):
     names: tuple[str, ...] = ()
+
+
+class Override(Operate, frozen=True, kw_only=True):
+    """`target`: the state to go to. `shown`: what the operator showed for it."""
+
+    target: str
+    shown: Evidence | None = None
+
+
+class Breaker(Operate, frozen=True, kw_only=True):
+    verb: Literal["open", "close", "reset", "hold", "shadow", "disable"]
 
 
 class Events(Args, frozen=True):
@@ -100,6 +113,8 @@ async def _events(engine: Engine, args: Events) -> AsyncGenerator[Any, None]:
 def _operate(name: str) -> Callable[[Engine, Any], Awaitable[Any]]:
     async def answer(engine: Engine, args: Operate) -> Any:
         fields = msgspec.structs.asdict(args)
+        if args.kind is None:
+            del fields["kind"]
         return await operate(engine, name, fields.pop("entity"), **fields)
 
     return answer
@@ -113,15 +128,19 @@ async def operate(engine: Engine, name: str, entity: str, **args: Any) -> dict[s
     return {"text": reply.text, "entity_id": reply.entity_id or entity}
 
 
+_PLAIN = (
+    *("pause", "resume", "cancel", "skip", "approve", "reject", "rerun"),
+    *("drain", "replace", "release"),
+)
+
 VOCABULARY: dict[str, Verb] = {
     "submit": Verb(Submit, answer=_submit),
     "statistics": Verb(Args, answer=_statistics),
     "waits": Verb(Args, answer=_waits),
     "events": Verb(Events, stream=_events),
-    "pause": Verb(Operate, answer=_operate("pause")),
-    "resume": Verb(Operate, answer=_operate("resume")),
-    "cancel": Verb(Operate, answer=_operate("cancel")),
-    "skip": Verb(Operate, answer=_operate("skip")),
+    **{name: Verb(Operate, answer=_operate(name)) for name in _PLAIN},
     "retry": Verb(Retry, answer=_operate("retry")),
     "unblock": Verb(Unblock, answer=_operate("unblock")),
+    "override": Verb(Override, answer=_operate("override")),
+    "breaker": Verb(Breaker, answer=_operate("breaker")),
 }

@@ -53,7 +53,8 @@ def find(db: sqlite3.Connection, text: str, kinds: Iterable[str] = ()) -> Entity
     """The one entity of `kinds` (none given: of any) whose id is `text`, or ends with it.
 
     An end that begins at a "/" (or is a run's short part) goes before one that cuts a name in two;
-    where nothing ends so, the name of a run stands for it. Raises NotFound, Ambiguous.
+    where nothing ends so, the name of a run stands for it, or of a tool for its breaker.
+    Raises NotFound, Ambiguous.
     """
     wanted = tuple(kinds)
     head, _, rest = text.partition(":")
@@ -66,7 +67,7 @@ def find(db: sqlite3.Connection, text: str, kinds: Iterable[str] = ()) -> Entity
         return found
     ending = _ending(db, text, wanted) if text else []
     whole = [e for e in ending if e.id[-len(text) - 1] in "/-:" or text[0] in "/-~:"]
-    named = _named(db, text) if not ending and (not wanted or "run" in wanted) else []
+    named = _named(db, text, wanted) if not ending else []
     for choice in (whole, ending, named):
         if len(choice) == 1:
             return choice[0]
@@ -97,9 +98,14 @@ def _ending(db: sqlite3.Connection, text: str, wanted: tuple[str, ...]) -> list[
     return [Entity(row[0], row[1]) for row in db.execute(query, {"text": text})]
 
 
-def _named(db: sqlite3.Connection, name: str) -> list[Entity]:
-    rows = db.execute("SELECT id FROM runs WHERE name = ? ORDER BY n DESC", (name,))
-    return [Entity("run", row[0]) for row in rows]
+def _named(db: sqlite3.Connection, name: str, wanted: tuple[str, ...]) -> list[Entity]:
+    """Runs by their name in the plan, breakers by their tool's."""
+    found = []
+    for kind, column in (("run", "name"), ("circuit_breaker", "tool")):
+        if not wanted or kind in wanted:
+            query = f"SELECT id FROM {TABLES[kind]} WHERE {column} = ? ORDER BY n DESC"
+            found += [Entity(kind, row[0]) for row in db.execute(query, (name,))]
+    return found
 
 
 def _near(db: sqlite3.Connection, text: str, wanted: tuple[str, ...]) -> list[str]:

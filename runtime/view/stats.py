@@ -70,23 +70,61 @@ def failures(db: sqlite3.Connection, since: float, limit: int) -> list[Failure]:
 
 
 def overrides(db: sqlite3.Connection, since: float, limit: int) -> list[Override]:
-    """Every kind of event with an operator on record, most frequent first."""
+    """What operators ordered, most frequent first. A command counts once, whatever it led to: the
+    edges that an override took, the end of what was cancelled, and of all that lay below it."""
     rows = db.execute(
-        "SELECT operator, event_type, trigger, count(*) AS count, max(transitioned_at) AS last_at,"
-        " entity_id AS last_id, reason AS last_reason FROM state_transitions"
-        " WHERE operator IS NOT NULL AND transitioned_at >= ?"
-        " GROUP BY operator, event_type, trigger ORDER BY count DESC, last_at DESC LIMIT ?",
-        (since, limit),
+        "SELECT operator, event_type, trigger, reason, entity_type, entity_id, transitioned_at,"
+        " from_state = to_state AS noted FROM state_transitions"
+        " WHERE operator IS NOT NULL AND transitioned_at >= ? ORDER BY seq",
+        (since,),
+    ).fetchall()
+    ordered = {_key(row) for row in rows}
+    found: dict[tuple[str, str, str], Override] = {}
+    last: tuple[str, ...] = ()
+    for row in rows:
+        entity = (row["operator"], row["reason"], row["entity_id"], row["transitioned_at"])
+        if _follows(row, ordered) or (not row["noted"] and entity == last):
+            continue
+        last = entity
+        kind = (row["operator"], row["event_type"], row["trigger"])
+        count = found[kind].count + 1 if kind in found else 1
+        facts = (row["transitioned_at"], row["entity_id"], row["reason"])
+        found[kind] = Override(*kind, count, *facts)
+    counted = sorted(found.values(), key=lambda o: (-o.count, -o.last_at))
+    return counted[:limit]
+
+
+# A command that is a row of its own, and the trigger of the edge that it leads to (None: of any).
+_LEADS_TO: dict[str, str | None] = {
+    "manual_override": None,
+    "breaker_overridden": "manual_override",
+    "task_cancel_requested": "task_cancelled",
+    "run_cancel_requested": "run_cancelled",
+    "worker_drain_requested": "shutdown",
+}
+# What ends with the workstream or run above it, in that one's name.
+_ENDS_BELOW = frozenset({"task_cancelled", "gate_cancelled", "cancelled"})
+_ENDS_ABOVE = ("cancelled", "skipped", "failed", "completed", "validating", "run_cancel_requested")
+
+
+def _key(row: sqlite3.Row) -> tuple[str, str | None, str, str]:
+    what = row["event_type"] if row["noted"] else row["trigger"]
+    return row["operator"], row["reason"], row["entity_id"], what
+
+
+def _follows(row: sqlite3.Row, ordered: set[tuple[str, str | None, str, str]]) -> bool:
+    """Whether the row tells what another command led to."""
+    if row["noted"]:
+        return False
+    operator, reason, entity_id, trigger = _key(row)
+    for command, leads_to in _LEADS_TO.items():
+        if leads_to in {None, trigger} and (operator, reason, entity_id, command) in ordered:
+            return True
+    if trigger not in _ENDS_BELOW:
+        return False
+    above = entity_id.split("/")
+    return any(
+        (operator, reason, "/".join(above[:depth]), end) in ordered
+        for depth in range(1, len(above))
+        for end in (*_ENDS_ABOVE, "manual_override")
     )
-    return [
-        Override(
-            row["operator"],
-            row["event_type"],
-            row["trigger"],
-            row["count"],
-            row["last_at"],
-            row["last_id"],
-            row["last_reason"],
-        )
-        for row in rows
-    ]

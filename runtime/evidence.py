@@ -1,0 +1,53 @@
+"""What an operator showed for an override: kept beside the outputs, its digest on record."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import msgspec
+
+from runtime.limits import EVIDENCE_EDGE_BYTES_MAX, EVIDENCE_QUOTED_CHARS_MAX
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """A file as it was when it was shown: the size and digest of all of it, and `kept`, the whole
+    or, of a large one, its beginning and its end."""
+
+    path: str
+    size: int
+    sha256: str
+    kept: bytes
+
+
+def read(path: Path) -> Evidence:
+    """Raises OSError where it cannot be read."""
+    digest = hashlib.sha256()
+    first, last, size = b"", b"", 0
+    edge = EVIDENCE_EDGE_BYTES_MAX
+    with path.open("rb") as file:
+        while chunk := file.read(edge):
+            digest.update(chunk)
+            size += len(chunk)
+            if len(first) < edge:
+                taken = edge - len(first)
+                first, chunk = first + chunk[:taken], chunk[taken:]
+            last = (last + chunk)[-edge:]
+    left_out = size - len(first) - len(last)
+    gap = f"\n[... {left_out} bytes are left out here ...]\n".encode() if left_out else b""
+    return Evidence(str(path), size, digest.hexdigest(), first + gap + last)
+
+
+def keep(evidence: Evidence, output: Path, entity_id: str) -> tuple[Path, str]:
+    """Writes it into the folder of outputs. Returns the file, and what goes on record."""
+    name = f"{entity_id.replace('/', '__')}.override-{evidence.sha256[:12]}.txt"
+    path = output / name
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(evidence.kept)
+        file.flush()
+        os.fsync(file.fileno())
+    end = evidence.kept.decode(errors="replace").strip()[-EVIDENCE_QUOTED_CHARS_MAX:]
+    said = f"{evidence.path}, {evidence.size} bytes, sha256 {evidence.sha256}"
+    return path, f"{said}, kept as {output.name}/{name}:\n{end}"
