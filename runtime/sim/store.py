@@ -135,12 +135,18 @@ class ModelStore:
             self.discard()
             raise
 
+    def lay_out(self, batch: Batch) -> None:
+        """As the real store's: what was booked since the last batch is this one's, once."""
+        if batch.head is None:
+            rows, self.book.rows = self.book.rows, []
+            batch.audit = rows
+            batch.head = Head(rows[-1].seq, "", rows[-1].at) if rows else self.head
+
     def write(self, batch: Batch) -> None:
         """Makes the batch durable. Raises ConstraintFailed, having changed nothing."""
-        rows = self.book.rows
+        rows: list[Row] = batch.audit
         self._check(batch, rows)
         self.audit += rows
-        self.book.rows = []
         if rows:
             self.head = Head(rows[-1].seq, "", rows[-1].at)
         for change in batch.changes:
