@@ -35,6 +35,7 @@ from runtime.recovery import RecoveryReport
 from runtime.rerun import completed_of, rest_of
 from runtime.router import DeadLetter
 from runtime.seed import CREATOR, Create, Lift, Release
+from runtime.slots import vacant
 from runtime.store import Batch
 from runtime.supervisor import Supervisor
 from runtime.work import Work
@@ -328,7 +329,8 @@ class Runtime:
             return run_id
         # Two submissions at once must not both bring the same workers or breakers.
         async with self._creating:
-            await self._create((*self._missing(plan, now), run), run_id)
+            missing = await vacant(self._missing(plan, now), self._sup, now)
+            await self._create((*missing, run), run_id)
         return run_id
 
     def _missing(self, plan: spec.Plan, now: float) -> tuple[Spawn, ...]:
