@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path as FilePath
 
+from actors import template
 from actors.spec import Plan
 from runtime.plan.calls import why_not_callable
 from runtime.plan.fault import Fault, Path, Severity, errors_of, quoted
@@ -93,7 +94,11 @@ def _commands(
         for task_name, task in workstream.tasks.items():
             at: Path = ("workstreams", name, "tasks", task_name)
             has_before = bool(workstream.depends_on or task.depends_on)
+            # Of a tool the folder is the task's to name, and the program the tool's.
             yield at, task.command, task.cwd, task.env, has_before
+            if (tool := plan.tools.get(task.tool or "")) is not None:
+                argv = template.expanded(tool.command[:1], workdir=".")
+                yield ("tools", task.tool or ""), argv, task.cwd, task.env, has_before
     needed = needed_gates(plan)
     for name, gate in plan.gates.items():
         if name in needed:

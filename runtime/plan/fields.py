@@ -25,6 +25,7 @@ from runtime.limits import (
     LIST_ITEMS_MAX,
     NAME_CHARS_MAX,
     PATH_BYTES_MAX,
+    PLAN_BYTES_MAX,
     SECONDS_MAX,
     SECONDS_MIN,
 )
@@ -170,6 +171,25 @@ def argv(value: Any, path: Path, faults: Faults) -> Any:
     if not _can_be_passed(" ".join(value), ARGV_BYTES_MAX, path, faults):
         return BAD
     return tuple(value)
+
+
+def arguments(value: Any, path: Path, faults: Faults) -> Any:
+    """What a task gives its tool: a list of words, perhaps none. It never meets a shell."""
+    if not isinstance(value, list | tuple):
+        cure = f"put it into a list: [{quoted(value)}]" if isinstance(value, str) else "write [...]"
+        return _wrong(value, path, faults, "a list of strings", cure)
+    if not _all_texts(value, path, faults):
+        return BAD
+    if not _can_be_passed(" ".join(value), ARGV_BYTES_MAX, path, faults):
+        return BAD
+    return tuple(value)
+
+
+def prose(value: Any, path: Path, faults: Faults) -> Any:
+    """Text of several lines for a tool; how long it may be depends on how the tool takes it."""
+    if not isinstance(value, str):
+        return _wrong(value, path, faults, "a string", "write it in quotes")
+    return value if _can_be_passed(value, PLAN_BYTES_MAX, path, faults) else BAD
 
 
 def labels(value: Any, path: Path, faults: Faults) -> Any:

@@ -17,11 +17,9 @@ class Later(NamedTuple):
     cure: str
 
 
-_TOOLS = "named tools and their circuit breakers"
 _LEDGER = "the patch ledger"
 
 PLAN_LATER: Final[Mapping[str, Later]] = {
-    "tools": Later(_TOOLS, "remove it and write each tool out as a task's `command`"),
     "schedule": Later("the daemon", "remove it and start the run from cron or a systemd timer"),
     "notify": Later("the daemon", "remove it and act on the exit code of `banksman run`"),
 }
@@ -30,12 +28,11 @@ RUN_LATER: Final[Mapping[str, Later]] = {
     "prepare_keys": Later(_LEDGER, "remove it"),
 }
 TASK_LATER: Final[Mapping[str, Later]] = {
-    "tool": Later(_TOOLS, 'remove it and write the command out: command = ["ruff", "check"]'),
-    "args": Later(_TOOLS, "remove it and put the arguments into `command`"),
-    "prompt": Later(_TOOLS, "remove it and put the text into `command` or a file"),
-    "breaker": Later(_TOOLS, "remove it"),
-    "loop": Later(_TOOLS, "remove it and bound the task by `max_retries`"),
     "patch": Later(_LEDGER, "remove it: the task then works in `cwd` itself"),
+}
+LOOP_LATER: Final[Mapping[str, Later]] = {
+    # It compares the trees that a tool leaves behind, and only the ledger takes them.
+    "oscillation_threshold": Later(_LEDGER, "remove it; `max_error_repeats` sees most loops"),
 }
 GATE_LATER: Final[Mapping[str, Later]] = {
     "approval": Later("approvals by a person", "remove it and give the gate a `command`"),

@@ -12,18 +12,19 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from actors.spec import Budget, Gate, Plan, Pool, Restart, Run, Task, Workstream
+from actors.spec import Budget, Gate, Plan, Pool, Restart, Run, Task, Tool, Workstream
 from runtime.limits import (
     ATTEMPTS_MAX,
     PLAN_GATES_MAX,
     PLAN_POOLS_MAX,
     PLAN_SLOTS_MAX,
     PLAN_TASKS_MAX,
+    PLAN_TOOLS_MAX,
     PLAN_WORKSTREAMS_MAX,
     PRIORITY_MAX,
     RETRIES_MAX,
 )
-from runtime.plan import fields
+from runtime.plan import fields, tools
 from runtime.plan.fault import Faults, Path, meant, quoted
 from runtime.plan.fields import BAD, Checker
 from runtime.plan.later import (
@@ -87,6 +88,9 @@ TASK_FIELDS: Final[Mapping[str, Checker]] = {
     "command": fields.argv,
     "call": fields.text,
     "kwargs": fields.keywords,
+    "tool": fields.name,
+    "args": fields.arguments,
+    "prompt": fields.prose,
     "depends_on": fields.references,
     "gates": fields.references,
     "validate": fields.references,
@@ -109,11 +113,13 @@ TASK_FIELDS: Final[Mapping[str, Checker]] = {
 
 # Which keys a table may hold, for the word about one that it may not.
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "a plan": ("run", "workers", "gates", "workstreams"),
+    "a plan": ("run", "workers", "tools", "gates", "workstreams"),
     "[run]": (*RUN_FIELDS, "budget", *IDLE_RUN_KEYS),
     "`budget`": tuple(BUDGET_FIELDS),
     "a pool": (*POOL_FIELDS, "restart"),
     "`restart`": tuple(RESTART_FIELDS),
+    "a tool": (*tools.TOOL_FIELDS, *tools.PARTS),
+    **{f"`{key}`": tuple(part.checkers) for key, part in tools.PARTS.items()},
     "a gate": tuple(GATE_FIELDS),
     "a workstream": (*WORKSTREAM_FIELDS, "tasks"),
     "a task": tuple(TASK_FIELDS),
@@ -127,6 +133,7 @@ def read(plan: Plan | Mapping[Any, Any], faults: Faults) -> Plan:
     return Plan(
         run=_run(_table_of(tables.get("run")), faults),
         workers=dict(_pools(tables.get("workers", {}), faults)),
+        tools=dict(_tools(tables.get("tools", {}), faults)),
         gates=dict(_gates(tables.get("gates", {}), faults)),
         workstreams=_workstreams(tables.get("workstreams", {}), faults),
     )
@@ -192,6 +199,27 @@ def _pools(table: Any, faults: Faults) -> Iterator[tuple[str, Pool]]:
         yield name, Pool(**found)
 
 
+def _tools(table: Any, faults: Faults) -> Iterator[tuple[str, Tool]]:
+    for name, at, value in _named(table, ("tools",), faults, "tools", PLAN_TOOLS_MAX):
+        entry = _table_of(value)
+        found = _fields(entry, at, faults, "a tool", tools.TOOL_FIELDS, {})
+        if not isinstance(entry, Mapping):
+            entry = {}
+        elif "command" not in entry:
+            faults.error(at, "the tool has no command", 'add command = ["ruff", "{args}"]')
+        for key, part in tools.PARTS.items():
+            if entry.get(key) is None:
+                continue
+            where, of_it = (*at, key), _table_of(entry[key])
+            inner = _fields(of_it, where, faults, f"`{key}`", part.checkers, part.later)
+            if key != "rate_limit" or "pattern" in inner:
+                found[key] = part.record(**inner)
+            elif isinstance(of_it, Mapping) and "pattern" not in of_it:
+                cure = r"add pattern = 'retry after (?P<seconds>\d+)'"
+                faults.error(where, "the rate limit has no pattern", cure)
+        yield name, Tool(**found)
+
+
 def _gates(table: Any, faults: Faults) -> Iterator[tuple[str, Gate]]:
     for name, at, value in _named(table, ("gates",), faults, "gates", PLAN_GATES_MAX):
         entry = _table_of(value)
@@ -237,11 +265,15 @@ def _tasks(table: Any, where: Path, faults: Faults) -> Iterator[tuple[str, Task]
 def _one_kind_of_work(entry: Mapping[Any, Any], at: Path, faults: Faults) -> None:
     kinds = [key for key in ("command", "call", "tool") if key in entry]
     if not kinds:
-        cure = 'add command = ["..."] or call = "package.module:function"'
-        faults.error(at, "the task has neither a command nor a call", cure)
+        cure = 'add command = ["..."], tool = "..." or call = "package.module:function"'
+        faults.error(at, "the task has no command, no tool and no call", cure)
     elif len(kinds) > 1:
         both = " and ".join(f"`{kind}`" for kind in kinds)
         faults.error(at, f"the task has {both}", "keep one of them")
+    for key in ("args", "prompt"):
+        if key in entry and "tool" not in entry:
+            cure = "remove it, or put it into `command`"
+            faults.error((*at, key), f"`{key}` belongs to a `tool`", cure)
     if "kwargs" in entry and "call" not in entry:
         cure = "remove it, or put the arguments into `command`"
         faults.error((*at, "kwargs"), "`kwargs` belongs to a `call`", cure)
@@ -309,10 +341,12 @@ def _refuse_unknown(
             continue
         others = [place for place, keys in _KEYS.items() if key in keys]
         text = f"{what} has no key {quoted(str(key))}"
-        if others:
+        # A key of a table within another is rather a slip here than a key in the wrong place.
+        within = all(place.startswith("`") for place in others)
+        nearest = faults.nearest(str(key), known) if within else None
+        if others and nearest is None:
             faults.error(path, text, f"it belongs to {' or '.join(others)}")
         else:
-            nearest = faults.nearest(str(key), known)
             faults.error(path, text, meant(nearest, f"its keys are {', '.join(known)}"))
 
 

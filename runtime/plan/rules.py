@@ -12,6 +12,7 @@ from itertools import chain
 
 from actors.spec import Plan, Pool, Task
 from runtime.limits import PLAN_SLOTS_MAX
+from runtime.plan import tools
 from runtime.plan.fault import Faults, Path, meant, quoted
 from runtime.plan.graph import rings
 
@@ -27,6 +28,7 @@ def apply_rules(
     `owner_pools` are used by a plan without pools of its own (None: they are not known here)."""
     _pools(plan, faults)
     _gates(plan, faults)
+    tools.apply_rules(plan, faults)
     _workstreams(plan, faults)
     pools = plan.workers or owner_pools
     fitting = None if pools is None else _Fitting(pools, plan.workstreams.keys())
@@ -34,6 +36,8 @@ def apply_rules(
         for task_name, task in workstream.tasks.items():
             at = ("workstreams", name, "tasks", task_name)
             _task(plan, name, task, at, faults)
+            if task.tool is not None:
+                tools.apply_task_rules(plan, task, at, faults)
             if task.call is not None:
                 _call(task.call, (*at, "call"), faults, calls)
             if fitting is not None:
@@ -233,7 +237,7 @@ class _Fitting:
 
     def check(self, workstream: str, task: Task, at: Path, faults: Faults, calls: Set[str]) -> None:
         """A task that no slot will ever take would wait for ever: refused."""
-        kind = "inline" if task.call in calls else "process" if task.command else ""
+        kind = "inline" if task.call in calls else "process" if task.command or task.tool else ""
         asked = (workstream, task.requires, kind)
         if asked not in self._known:
             self._known[asked] = self._why_none(*asked)

@@ -26,17 +26,16 @@ def test_a_sound_plan_is_ok_and_counted(tmp_path: Path) -> None:
 
 def test_a_fault_has_its_stable_shape(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
-    path.write_text(SOUND + "tool = 'ruff'\n")
+    path.write_text(SOUND + "patch = { scope = ['src/**'] }\n")
     found = check([path]).as_json()
     assert found["ok"] is False
     assert found["plans"] == []
-    assert found["faults"][1] == {
+    assert found["faults"][0] == {
         "file": str(path),
         "line": 5,
-        "where": "workstreams.w.tasks.t.tool",
-        "text": "`tool` comes with named tools and their circuit breakers;"
-        " this version does not run it",
-        "cure": 'remove it and write the command out: command = ["ruff", "check"]',
+        "where": "workstreams.w.tasks.t.patch",
+        "text": "`patch` comes with the patch ledger; this version does not run it",
+        "cure": "remove it: the task then works in `cwd` itself",
         "severity": "error",
     }
 

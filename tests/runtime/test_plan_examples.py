@@ -15,7 +15,14 @@ import pytest
 from actors import spec
 from runtime import limits
 from runtime.plan import Severity, check, load
-from runtime.plan.later import GATE_LATER, IDLE_RUN_KEYS, PLAN_LATER, RUN_LATER, TASK_LATER
+from runtime.plan.later import (
+    GATE_LATER,
+    IDLE_RUN_KEYS,
+    LOOP_LATER,
+    PLAN_LATER,
+    RUN_LATER,
+    TASK_LATER,
+)
 from runtime.plan.locate import find_lines
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -26,6 +33,9 @@ DOCS = (ROOT / "docs" / "plans.md").read_text()
 RECORDS: dict[str, type[msgspec.Struct]] = {
     "[run]": spec.Run,
     "[workers.NAME]": spec.Pool,
+    "[tools.NAME]": spec.Tool,
+    "[tools.NAME.breaker]": spec.Breaker,
+    "[tools.NAME.loop]": spec.Loop,
     "[gates.NAME]": spec.Gate,
     "[workstreams.NAME]": spec.Workstream,
     "[workstreams.NAME.tasks.NAME]": spec.Task,
@@ -105,7 +115,7 @@ def test_the_defaults_of_a_restart_are_documented() -> None:
 
 def test_what_comes_later_is_documented_with_what_brings_it() -> None:
     told = section("What comes later")
-    for later in (PLAN_LATER, RUN_LATER, TASK_LATER, GATE_LATER):
+    for later in (PLAN_LATER, RUN_LATER, TASK_LATER, LOOP_LATER, GATE_LATER):
         for key, (comes_with, _) in later.items():
             row = next(line for line in told.splitlines() if re.search(rf"[`.\[]{key}[`\] ]", line))
             assert row.rstrip(" |").endswith(comes_with), key

@@ -237,6 +237,8 @@ WORDS = st.sampled_from(
         *"[]{}=,.\"'\n",
         *("[run]\n", "name = ", '"r"', "[workers.p]\n", "[gates.g]\n", "[workstreams.w]\n"),
         *("[workstreams.w.tasks.t]\n", "[[workstreams]]\n", "command = ", "kwargs = ", "env = "),
+        *("[tools.t]\n", "[tools.t.breaker]\n", "loop = ", "rate_limit = ", "growth = ", "args = "),
+        *('["t", "{args}"]\n', '["{x}"]\n', "window = ", "pattern = ", "'(?P<seconds>'\n"),
         *('["true"]\n', "depends_on = ", '["w/t"]\n', "['g']\n", "gates = ", "validate = "),
         *("nan\n", "-1\n", "0\n", "1e400\n", "true\n", "1979-05-27\n", "{}\n", "[[]]\n", "[1]\n"),
         *("requires = ", "affinity = ", "restart = ", "timeout_s = ", "sandbox = ", "tool = "),

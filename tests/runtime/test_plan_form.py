@@ -20,6 +20,7 @@ from runtime.plan.read import (
     TASK_FIELDS,
     WORKSTREAM_FIELDS,
 )
+from runtime.plan.tools import BREAKER_FIELDS, LOOP_FIELDS, RATE_LIMIT_FIELDS, TOOL_FIELDS
 
 RUN = '[run]\nname = "r"\n'
 TASK = '[workstreams.w.tasks.t]\ncommand = ["true"]\n'
@@ -148,7 +149,7 @@ def test_a_command_that_is_no_argv_is_named(
         ("[workstreams.v]", 5, "workstreams.v", "the workstream has no tasks", "remove"),
         ("[workstreams]\nv = 1", 6, "workstreams.v", "expected a table, got the number", "table"),
         ("[workstreams.v]\ntasks = 1", 6, "workstreams.v.tasks", "expected a table", ".<name>]"),
-        ("[workstreams.v.tasks.t]", 5, "workstreams.v.tasks.t", "neither a command", "add command"),
+        ("[workstreams.v.tasks.t]", 5, "workstreams.v.tasks.t", "has no command", "add command"),
     ],
 )
 def test_a_table_that_is_wrong_is_named(
@@ -327,6 +328,10 @@ def test_a_budget_that_bounds_nothing_is_refused(
         (GATE_FIELDS, spec.Gate, set()),
         (WORKSTREAM_FIELDS, spec.Workstream, {"tasks"}),
         (TASK_FIELDS, spec.Task, set()),
+        (TOOL_FIELDS, spec.Tool, {"rate_limit", "breaker", "loop"}),
+        (RATE_LIMIT_FIELDS, spec.RateLimit, set()),
+        (BREAKER_FIELDS, spec.Breaker, set()),
+        (LOOP_FIELDS, spec.Loop, set()),
     ],
 )
 def test_every_field_of_a_spec_can_be_written_and_nothing_else(
