@@ -24,9 +24,9 @@ from typing import TypeAlias
 
 from actors import gate_hand as hand
 from actors import gate_moves as moves
+from actors import gate_override, pacing, waits
 from actors import gate_rules as rules
 from actors import messages as m
-from actors import pacing, waits
 from actors.effects import Note, Reply, RunGate, Send, SetTimer
 from actors.gate_rules import Finding
 from actors.gate_state import (
@@ -61,7 +61,7 @@ Place: TypeAlias = m.GateAdmitted | m.GateEnded | m.TimerFired
 Hand: TypeAlias = m.Cancel | m.RerunGate
 Kernel: TypeAlias = m.Recovered | m.Announce
 Live: TypeAlias = m.GateNeeded | m.GateVerdict | Place | Hand | Kernel
-Inbox: TypeAlias = Live | Ticket | Refusal | m.Approve | m.Reject | m.Reach
+Inbox: TypeAlias = Live | Ticket | Refusal | m.Approve | m.Reject | m.Override | m.Reach
 
 
 def decide(gate: Gate, message: Inbox, now: float) -> Decision[Gate]:
@@ -73,6 +73,9 @@ def decide(gate: Gate, message: Inbox, now: float) -> Decision[Gate]:
         return turn.decision()
     if isinstance(message, m.Approve | m.Reject):
         hand.judge(turn, message)
+        return turn.decision()
+    if isinstance(message, m.Override):
+        gate_override.override(turn, message)
         return turn.decision()
     if isinstance(message, Ticket | Refusal):
         _told_by_breaker(turn, message)
@@ -286,6 +289,8 @@ def _try(turn: GateTurn) -> None:
 def _again(turn: GateTurn) -> None:
     """A new owner: what ran is dead, and that is nobody's failure."""
     gate = turn.value
+    if gate.wanted is not None:
+        return gate_override.follow(turn, gate.wanted)
     if gate.cancelling:
         return moves.cancelled(turn, gate.reason, gate.operator, gate.through_failure)
     moves.queue(turn, running=True)
@@ -294,6 +299,9 @@ def _again(turn: GateTurn) -> None:
 
 def _judge(turn: GateTurn, outcome: Outcome) -> None:
     gate = turn.value
+    if gate.wanted is not None:
+        gate_override.follow(turn, gate.wanted, outcome)
+        return
     if gate.cancelling:
         moves.cancelled(turn, gate.reason, gate.operator, gate.through_failure, outcome)
         return

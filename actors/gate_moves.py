@@ -48,11 +48,11 @@ def withdraw(turn: GateTurn) -> None:
         turn.effects.append(CancelTimer("approval"))
 
 
-def block(turn: GateTurn) -> None:
+def block(turn: GateTurn, operator: str | None = None) -> None:
     """To BLOCKED, with the root cause as the reason."""
     withdraw(turn)
     after = turn.value.after
-    turn.move(State.BLOCKED, "gate_blocked", reason=after.root())
+    turn.move(State.BLOCKED, "gate_blocked", reason=after.root(), operator=operator)
     turn.tell("blocked", after.standing, after.root())
 
 

@@ -14,6 +14,7 @@ from actors import messages as m
 from actors.guard_messages import Ticket
 from actors.machine import Chart, Edge, Turn
 from actors.messages import Check, Outcome, Standing
+from actors.override import Wanted
 from actors.spec import GateSeed
 from actors.waits import Waits
 
@@ -87,6 +88,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     operator: str | None = None  # who cancelled it
     told: Standing = Standing.WAITING  # what its askers know
     replaced_by: str | None = None
+    wanted: Wanted | None = None  # an override that waits until its command is dead
     verdict: Verdict | None = None
     check: Check | None = None  # how the verdict came about, where a command gave it
 

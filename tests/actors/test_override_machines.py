@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from actors import breaker, spec
+from actors import gate as gate_machine
 from actors import messages as m
-from actors import spec
 from actors import task as task_machine
 from actors import uet_worker as uet_machine
 from actors import worker as worker_machine
 from actors import workstream as ws_machine
-from actors.effects import Note, StopProcess
+from actors.effects import KillGate, Note, StopProcess
 from actors.machine import Decision
 from actors.messages import Standing
+from actors.patch_messages import Work
 from actors.workstream import Workstream
+from tests.actors import patch_kit
 from tests.actors import task_kit as t
+from tests.actors import test_gate as gate_kit
 from tests.actors import test_uet_worker as uet_kit
 from tests.actors import test_worker as slot_kit
 from tests.actors import test_workstream as ws_kit
+from tests.actors.patch_kit import Ledger
 from tests.actors.steps import after, answer, effects, sent, step, triggers
 from tests.actors.test_override import PAIRS
 from tests.actors.world import World
@@ -67,6 +74,11 @@ PROCESSES: dict[str, Any] = {
     "busy": uet_kit.BUSY,
     "draining": uet_kit.DRAINING,
 }
+GATES: dict[str, Any] = {
+    "pending": gate_kit.QUEUED,
+    "blocked": gate_kit.BLOCKED,
+    "running": gate_kit.RUNNING,
+}
 BOTH_OVER = (ws_kit.ended(ws_kit.A, "cancelled"), ws_kit.ended(ws_kit.B, "cancelled"))
 # What proves dead what an override has to end first.
 DEATHS: dict[str, tuple[Any, ...]] = {
@@ -74,12 +86,14 @@ DEATHS: dict[str, tuple[Any, ...]] = {
     "workstream": BOTH_OVER,
     "worker": (m.UetEnded(slot_kit.UET, crashed=False), slot_kit.ENDED),
     "uet_worker": (m.ProcessExited(crashed=False),),
+    "test_gate": (gate_kit.ended(m.Outcome(reason="overridden", signal=9)),),
 }
 MACHINES: dict[str, tuple[ModuleType, dict[str, Any]]] = {
     "task": (task_machine, TASKS),
     "workstream": (ws_machine, STREAMS),
     "worker": (worker_machine, SLOTS),
     "uet_worker": (uet_machine, PROCESSES),
+    "test_gate": (gate_machine, GATES),
 }
 MINE = [pair for pair in PAIRS if pair[0] in MACHINES]
 
@@ -266,6 +280,84 @@ def test_a_process_is_terminated_only_when_it_is_gone_and_its_slot_takes_that_fo
     assert path(gone) == ["terminated"]
     assert sent(gone, uet_kit.SLOT) == [m.UetEnded(uet_kit.ME, True, WHY)]
     uet_kit.lost(gone)
+
+
+# --- a gate ---------------------------------------------------------------------------------------
+
+
+def test_a_running_gate_fails_by_a_word_once_its_command_is_dead() -> None:
+    asked = step(gate_machine, GATES["running"], order("failed"))
+    assert (asked.edges, len(effects(asked, KillGate))) == ((), 1)
+    dead = step(gate_machine, asked.state, *DEATHS["test_gate"])
+    assert gate_kit.told(dead) == ("failed", Standing.FAILED, Standing.WAITING)
+    assert dead.state.reason == WHY
+    restarted = step(gate_machine, asked.state, m.Recovered(2))
+    assert path(restarted) == ["failed"]
+
+
+def test_a_gate_blocked_by_hand_is_let_go_by_hand() -> None:
+    blocked = step(gate_machine, GATES["pending"], order("blocked"))
+    assert gate_kit.told(blocked)[:2] == ("blocked", Standing.STALLED)
+    freed = step(gate_machine, blocked.state, order("pending"))
+    assert gate_kit.told(freed) == ("pending", Standing.WAITING, Standing.STALLED)
+    assert freed.state.queued
+
+
+def test_no_word_makes_a_gate_pass_but_approve_is_named_where_a_person_judges() -> None:
+    approval = replace(gate_kit.new(), spec=replace(gate_kit.SEED, gate=spec.Gate(approval=True)))
+    asked = step(gate_machine, approval, gate_kit.NEEDED, order("passed"))
+    assert "banksman approve r/gate:unit~1" in answer(asked).reason
+
+
+# --- a breaker, a patch ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", ["closed", "open", "half_open"])
+@pytest.mark.parametrize("target", ["closed", "open", "half_open"])
+def test_a_breaker_goes_where_it_is_sent_by_edges_of_a_persons(source: str, target: str) -> None:
+    value = breaker.create("ruff", ("ruff",), spec.Breaker(), 1.0)
+    if source != "closed":
+        value = after(breaker, value, order(source))
+    went = step(breaker, value, order(target))
+    if source == target:
+        assert "already" in answer(went).reason
+        return
+    assert path(went) == PAIRS["circuit_breaker", source, target].split()
+    assert {(e.trigger, e.operator) for e in went.edges} == {("manual_override", "ann")}
+    assert (went.state.due is not None) == (target == "open")
+
+
+IN_LEDGER: dict[str, Callable[[], Ledger]] = {
+    "pending": Ledger,
+    "validating": patch_kit.validating,
+    "staged": patch_kit.staged,
+    "blocked": patch_kit.blocked,
+    "applied": patch_kit.applied,
+    "verified": patch_kit.verified_and_paused,
+    "quarantined": patch_kit.quarantined,
+}
+PATCHES = [(s, target) for k, s, target in PAIRS if k == "patch_ledger"]
+
+
+@pytest.mark.parametrize(("source", "target"), PATCHES)
+def test_a_patch_takes_exactly_the_way_and_git_is_never_touched(source: str, target: str) -> None:
+    ledger, cell = IN_LEDGER[source](), PAIRS["patch_ledger", source, target]
+    before = ledger.patch
+    ledger.tell(order(target))
+    if cell.startswith(("-", "!")) or target == "rolled_back":
+        assert isinstance(ledger.reply, m.Refused)
+        assert ledger.patch is before
+        return
+    assert isinstance(ledger.reply, m.Accepted)
+    assert [edge.target for edge in ledger.taken] == cell.split()
+    assert ledger.patch.commit_sha is None
+    assert ledger.work is (Work.JUDGE if target == "validating" else None)
+    assert ledger.patch.attempt > before.attempt
+
+
+def test_a_patch_whose_ref_may_be_moving_is_not_overridden() -> None:
+    said = patch_kit.verified().tell(order("dropped")).reply
+    assert "a ref is being moved" in said.reason
 
 
 # --- whole runs: counts and ends agree everywhere (the world checks that at every turn) -----------

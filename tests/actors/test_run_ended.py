@@ -67,6 +67,7 @@ SAMPLES: dict[type, Any] = {
 }
 # What its children alone send, and they have all ended before it.
 FROM_BELOW = {
+    m.WorkSpent,
     m.NeedGates,
     m.TaskBlocked,
     m.TaskEnded,
