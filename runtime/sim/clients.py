@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from actors import messages as m
 from actors import run as run_machine
-from actors import spec, worker
+from actors import spec
 from actors.effects import Send, Spawn
 from runtime.commands import Order, UnknownCommand, command_for
 from runtime.inbox import Envelope, Reply
 from runtime.plan import PlanError, validate
 from runtime.seed import CREATOR, Create
+from runtime.slots import vacant
+from runtime.submission import creation, missing
 
 if TYPE_CHECKING:
     from runtime.sim.engine import Engine
@@ -90,40 +91,19 @@ class Clients:
         submission.attempts += 1
         again = f"r{submission.attempts}" if submission.attempts > 1 else ""
         run_id = f"{submission.name}{again}"
-        spawns = self._spawns(submission, run_id)
-        sends = tuple(Send(f"{s.kind}:{s.value.id}", m.Begin()) for s in spawns)
+        plan, kernel, now = submission.plan, engine.kernel, engine.now
+        lacking = missing(plan, kernel.router.cells, self.pools, now)
+        lacking = engine.now_of(vacant(lacking, kernel, now))
+        run = Spawn("run", run_machine.create(plan, run_id, now, submission.key))
+        create = creation((*lacking, run), run_id)
         submission.waiting = True
         reply = Reply(
             lambda _answer: self._acknowledge(submission, run_id),
             lambda _error: self._failed(submission),
         )
         engine.tell(
-            Envelope(CREATOR, Create(spawns, sends, run_id), kept=True, reply=reply),
+            Envelope(CREATOR, create, kept=True, reply=reply),
         )
-
-    def _spawns(self, submission: Submission, run_id: str) -> tuple[Spawn, ...]:
-        plan, now = submission.plan, self._engine.now
-        run = Spawn("run", run_machine.create(plan, run_id, now, submission.key))
-        return (*self._workers(plan, now), run)
-
-    def _workers(self, plan: spec.Plan, now: float) -> tuple[Spawn, ...]:
-        if plan.workers:
-            return ()
-        tasks = [t for w in plan.workstreams.values() for t in w.tasks.values()]
-        inline = any(pool.kind == "inline" for pool in self.pools.values())
-        wanted = {"inline" if task.call and inline else "process" for task in tasks}
-        cells, rows = self._engine.cells, self._engine.store.rows
-        spawns = []
-        for name, pool in self.pools.items():
-            if pool.kind not in wanted:
-                continue
-            for number in range(1, pool.count + 1):
-                worker_id = f"worker:{name}.{number}"
-                address = f"worker:{worker_id}"
-                if address not in cells and address not in rows:
-                    seed = spec.WorkerSeed(id=worker_id, run_id=None, pool=name, slot=pool)
-                    spawns.append(Spawn("worker", worker.create(seed, now)))
-        return tuple(spawns)
 
     def _acknowledge(self, submission: Submission, run_id: str) -> None:
         submission.id, submission.waiting = run_id, False

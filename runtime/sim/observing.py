@@ -168,5 +168,5 @@ class Observer:
         """The coverage of the run, in names."""
         coverage = self._engine.coverage
         coverage.pairs.update((kind, state, of.__name__) for kind, state, of in self._pairs)
-        coverage.edges.update((k, source or "", t, by) for k, source, t, by in self._edges)
+        coverage.edges.update((k, str(s or ""), str(t), by) for k, s, t, by in self._edges)
         return coverage

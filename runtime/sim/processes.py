@@ -115,6 +115,12 @@ class Processes:
         """Begins an effect, as `Executor.perform` does."""
         self._does[type(effect)](effect)
 
+    def kill(self, number: int) -> None:
+        """The `number`th process that is up dies, as by `kill -9`."""
+        up = [p for p in self.live.values() if p.up and not p.inline]
+        if up:
+            self._die(up[(number - 1) % len(up)], "exited with code -9")
+
     # --- processes -------------------------------------------------------------------------------
 
     def _start(self, effect: StartProcess) -> None:

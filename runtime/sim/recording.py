@@ -57,7 +57,7 @@ class Recorder:
             type(message).__name__,
             f"order/{cell.address}/{self._turns[cell.address]}",
             _said(message),
-            tuple((t.source or "", t.target, t.trigger) for t in decision.edges),
+            tuple((str(t.source or ""), str(t.target), t.trigger) for t in decision.edges),
             tuple(_effect(effect) for effect in decision.effects),
             self._cause(),
         )
