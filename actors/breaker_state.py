@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 import msgspec
+from msgspec.structs import replace
 
 from actors import breaker_rules as rules
 from actors.guard_messages import Ticket
@@ -79,9 +80,18 @@ class Breaker(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return self.spec if self.revised is None else self.revised
 
 
-def create(tool: str, command: tuple[str, ...], spec: BreakerSpec, now: float) -> Breaker:
+def create(
+    tool: str,
+    command: tuple[str, ...],
+    spec: BreakerSpec,
+    now: float,
+    *,
+    health: tuple[str, ...] = (),
+    base_dir: str = ".",
+) -> Breaker:
     """A breaker as it is spawned. ValueError names every fault of the spec."""
     if found := rules.faults(spec):
         raise ValueError(f"breaker of {tool}: {'; '.join(found)}")
     name = breaker_id(tool, command)
-    return Breaker(name, None, State.CLOSED, now, now, None, None, spec, tool, now)
+    made = Breaker(name, None, State.CLOSED, now, now, None, None, spec, tool, now)
+    return replace(made, health=health, base_dir=base_dir)

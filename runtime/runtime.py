@@ -17,9 +17,9 @@ from typing import Any
 import anyio
 import msgspec
 
-from actors import breaker, run_plan, spec, worker
 from actors import messages as m
 from actors import run as run_machine
+from actors import run_plan, spec, worker
 from actors.effects import Send, Spawn
 from runtime import hand
 from runtime.cell import Cell
@@ -27,6 +27,7 @@ from runtime.commands import Order, UnknownCommand
 from runtime.epoch import Epoch
 from runtime.errors import ActorSuspended, OutcomeUnknown, TurnFailed, UnknownActor
 from runtime.events import Events
+from runtime.guarding import breakers
 from runtime.identity import new_run_id
 from runtime.inbox import Envelope, Reply
 from runtime.limits import COMMAND_TIMEOUT_S
@@ -320,37 +321,26 @@ class Runtime:
         faults = (*validate(plan, calls, self._pools), *lacking)
         if faults:
             raise PlanError(faults)
-        plan = _with_slots(plan)
+        plan = _settled_here(_with_slots(plan))
         now = self._sup.clock.now()
         run_id = new_run_id(plan.run.name, now)
         run = Spawn("run", run_machine.create(plan, run_id, now, key))
-        if not self._missing(plan, now):
-            await self._create((run,), run_id)
+        if not (self._missing_workers(plan, now) or run_plan.guarded(plan)):
+            await self._create((run,), (), run_id)
             return run_id
         # Two submissions at once must not both bring the same workers or breakers.
         async with self._creating:
-            missing = await vacant(self._missing(plan, now), self._sup, now)
-            await self._create((*missing, run), run_id)
+            workers = await vacant(self._missing_workers(plan, now), self._sup, now)
+            guards, told = breakers(plan, self._sup.router.cells, run_id, now)
+            await self._create((*guards, *workers, run), told, run_id)
         return run_id
 
-    def _missing(self, plan: spec.Plan, now: float) -> tuple[Spawn, ...]:
-        """What the plan needs of its owner and is not there: slots, and the breakers of tools and
-        gates. One that is there keeps its state."""
-        tools = run_plan.guarded(plan)
-        breakers = tuple(
-            Spawn(
-                "circuit_breaker",
-                breaker.create(breaker_id.rpartition("-")[0], tool.command, tool.breaker, now),
-            )
-            for breaker_id, tool in tools.items()
-            if f"circuit_breaker:{breaker_id}" not in self._sup.router.cells
-        )
-        return (*breakers, *self._missing_workers(plan, now))
-
-    async def _create(self, spawns: tuple[Spawn, ...], entity_id: str) -> None:
+    async def _create(
+        self, spawns: tuple[Spawn, ...], told: tuple[Send, ...], entity_id: str
+    ) -> None:
         begins = [spawn for spawn in spawns if spawn.kind != "circuit_breaker"]
         sends = tuple(Send(f"{s.kind}:{s.value.id}", m.Begin()) for s in begins)
-        await self.ask(CREATOR, Create(spawns, sends, entity_id))
+        await self.ask(CREATOR, Create(spawns, (*told, *sends), entity_id))
 
     def _missing_workers(self, plan: spec.Plan, now: float) -> tuple[Spawn, ...]:
         if plan.workers:
@@ -460,6 +450,15 @@ def _moves(cell: Cell) -> bool:
             return state == "running"
         case _:
             return state == "initializing"
+
+
+def _settled_here(plan: spec.Plan) -> spec.Plan:
+    """A tool may be told its folder, and its health may be asked for by another owner: neither
+    should depend on where this process stands."""
+    if not plan.tools or os.path.isabs(plan.run.base_dir):
+        return plan
+    run = msgspec.structs.replace(plan.run, base_dir=os.path.abspath(plan.run.base_dir))
+    return msgspec.structs.replace(plan, run=run)
 
 
 def _with_slots(plan: spec.Plan) -> spec.Plan:

@@ -97,10 +97,20 @@ def furnish(kernel: Kernel, gate_places: int, *, execute: bool) -> None:
             # Leases are never given twice, also those of discarded epochs.
             dispatcher = dispatch.Dispatch(epoch, gate_places, dispatcher.counter)
         kernel.router.cells[DISPATCH] = Cell(DISPATCH, dispatch_kind(dispatcher), None, 0)
-        for cell in list(kernel.router.cells.values()):
-            if cell.kind.name in _ANNOUNCED and not cell.ended:
-                announce = Envelope(cell.address, Announce(), control=True, kept=True)
-                kernel.router.post(announce)
+        cells = kernel.router.cells.values()
+        known = [c for c in cells if c.kind.name in _ANNOUNCED and not c.ended]
+        for cell in sorted(known, key=_turn_to_speak):
+            announce = Envelope(cell.address, Announce(), control=True, kept=True)
+            kernel.router.post(announce)
 
     kernel.rebuild_index = rebuild_index
     rebuild_index()
+
+
+def _turn_to_speak(cell: Cell) -> int:
+    """Who holds a key, a tool or a place before those who want one, and free slots last: before the
+    index knows what is taken, nothing may be granted."""
+    if cell.kind.name == "worker":
+        return 2
+    holds = cell.state == "running" or cell.kind.name == "circuit_breaker"
+    return 0 if holds or getattr(cell.value, "offered", None) is not None else 1
