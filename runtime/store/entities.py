@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runtime.kinds import KINDS
+from runtime.store.course import PROMISES
 from runtime.store.findings import Finding
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def broken_entities(db: sqlite3.Connection, born: Mapping[str, int] | None) -> I
         yield from _values(db, kind)
     for (name,) in db.execute("SELECT DISTINCT kind FROM actors").fetchall():
         yield from _states(db, name, "actors")
-    for text, sql in _RELATIONS:
+    for text, sql in (*_RELATIONS, *PROMISES):
         for where, *child in db.execute(sql):
             yield Finding("relation", where, text.format(*child))
     if born is not None:

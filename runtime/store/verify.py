@@ -17,6 +17,7 @@ import msgspec
 
 from runtime.kinds import KINDS
 from runtime.store.audit import COLUMNS, SELECT, hash_of, line_of
+from runtime.store.course import Course
 from runtime.store.entities import broken_entities
 from runtime.store.findings import Finding
 from runtime.store.layout import Layout
@@ -158,6 +159,7 @@ class _Chain:
         anchor, _, self._hash = meta["anchor"].partition(":")
         self._anchor = int(anchor)
         self._at = 0.0
+        self._course = Course(db, self._anchor)
         self.seq = self._anchor
         self.rows = 0
         self.born: dict[str, int] = {}
@@ -168,6 +170,7 @@ class _Chain:
         for row in self._db.execute(_CHAIN):
             self.rows += 1
             yield from self._row(row)
+            yield from self._course.row(row)
             if self._lines is not None:
                 yield from self._lines.expect(row[0], line_of(row, row[19]))
         yield from self._head()
