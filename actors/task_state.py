@@ -123,14 +123,15 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
         return self.after.blocked or self.gates.blocked
 
 
-class TaskMetadata(msgspec.Struct, frozen=True, gc=False):
-    """What every event of a task carries."""
+class TaskMetadata(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What every event of a task carries; the end of an execution also what stood around it."""
 
     worker_id: str | None
     duration_seconds: float | None
     retry_count: int
     exit_code: int | None
     timeout_occurred: bool
+    confinement: str | None = None
 
 
 def create(seed: TaskSeed, now: float) -> Task:
@@ -152,6 +153,8 @@ def create(seed: TaskSeed, now: float) -> Task:
 class TaskTurn(Turn[Task]):
     """A task's turn: every edge carries the task's metadata."""
 
+    confinement: str | None = None  # of the execution whose end this turn takes
+
     def move(
         self,
         target: State,
@@ -172,6 +175,7 @@ class TaskTurn(Turn[Task]):
             changes.get("retry_count", task.retry_count),
             changes.get("exit_code", task.exit_code),
             timeout,
+            self.confinement,
         )
         self.take(
             target,

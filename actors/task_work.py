@@ -88,6 +88,7 @@ def _finished(turn: TaskTurn, outcome: Outcome) -> None:
     """Leaves RUNNING: the only way out of it."""
     task, spec = turn.value, turn.value.spec.task
     assert task.lease is not None
+    turn.confinement = outcome.confinement
     timeout = task.ending in {"timeout", "total timeout"}
     looping = task.admitted is not None and tools.settle(turn, outcome)
     if outcome.alive:

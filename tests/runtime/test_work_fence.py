@@ -7,13 +7,14 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from actors import spec
 from actors.effects import StartProcess
 from actors.messages import ProcessExited, ProcessStarted
-from runtime import PlanError, VirtualClock, open_runtime
+from runtime import PlanError, Runtime, VirtualClock, open_runtime
 from runtime.work import fence
 from runtime.work.child.proc import descendants, look
 from runtime.work.fence import fence_refusal
@@ -331,4 +332,15 @@ async def test_a_run_of_a_fenced_pool_completes_with_its_confinement(tmp_path: P
     async with open_runtime(tmp_path / ".state") as rt:
         run = await rt.submit(plan(tmp_path, "touch", "made"))
         assert await run.wait() == "completed"
+        events = [event async for event in _all(rt)]
     assert (tmp_path / "made").exists()
+    told = {e["trigger"]: e["metadata"] for e in events if e["entity_type"] == "task"}
+    assert told["execution_complete"]["confinement"] == "write-fence"
+    assert "confinement" not in told["worker_assigned"]
+
+
+async def _all(rt: Runtime) -> AsyncIterator[dict[str, Any]]:
+    async for event in rt.events(since=0):
+        yield event
+        if event["seq"] == rt.statistics()["seq"]:
+            break
