@@ -102,6 +102,9 @@ class Ends:
         suspended = [c for c in self._engine.cells.values() if c.suspended is not None]
         if suspended:
             return f"{suspended[0].address} is suspended"
+        slots = [value for kind, value in below if kind == "worker"]
+        if not any(slot.state != "shutdown" for slot in slots):
+            return f"every slot of {of} was drained"
         found = waits_for_a_person(run.value, below)
         self.waits = found or self.waits
         return found

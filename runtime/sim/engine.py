@@ -209,7 +209,7 @@ class Engine:
         was_on = gc.isenabled()
         gc.disable()
         try:
-            self.owner_life.boot(None)
+            self.later(0.0, self.owner_life.boot, None)
             if self.luck.rates:
                 self.later(self.config.horizon_s, self.heal, None)
             self._loop()

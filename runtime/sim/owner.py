@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 GATE_PLACES: Final = 2
 RESTART_S: Final = 1.0
-_FULL_S: Final = 60.0
+SIMULATED: Final = "a simulated fault"
 
 
 class Crashed(BaseException):
@@ -210,8 +210,10 @@ class Owner:
         except StopIteration:
             self._commit = None
             self._plan_next()
+            self._look_at_refusal()
             return
         except (RuntimeStopped, StoreError) as error:
+            self._look_at_refusal()
             raise Crashed(f"stopped: {error}") from error
         if step.what == "pause":
             engine.later(step.detail, self._paused, self._life)
@@ -221,6 +223,13 @@ class Owner:
         if engine.fault("disk_slow", "store"):
             wait += 5.0
         engine.later(wait, self._written, self._life)
+
+    def _look_at_refusal(self) -> None:
+        """A store that refuses, and no fault made it: an actor decided what must not be."""
+        engine = self._engine
+        why, engine.store.refused = engine.store.refused, None
+        if why is not None and SIMULATED not in why and not engine.observer.forgiving:
+            engine.fail("the store takes what actors decide", why)
 
     def _plan_next(self) -> None:
         """The next epoch is committed once nothing is ready, or earlier."""
@@ -256,15 +265,15 @@ class Owner:
         if engine.us < self._full_until and not engine.healing:
             return StoreFull(PATH)
         if engine.fault("commit_lost", "store"):
-            return CommitUnknown(PATH, "a simulated fault")
+            return CommitUnknown(PATH, SIMULATED)
         if engine.fault("commit_unknown", "store"):
             engine.store.write(batch)
-            return CommitUnknown(PATH, "a simulated fault")
+            return CommitUnknown(PATH, SIMULATED)
         epoch = engine.kernel.in_flight if engine.kernel is not None else None
         # One that consumed a single input would make that input a dead letter: a loss on purpose.
         many = epoch is not None and len(epoch.consumed) > 1
         if many and engine.fault("constraint", "store"):
-            return ConstraintFailed("a simulated fault", table="simulated")
+            return ConstraintFailed(SIMULATED, table="simulated")
         return None
 
     # --- what leaves the kernel ------------------------------------------------------------------

@@ -31,13 +31,16 @@ from actors.messages import (
     WorkEnded,
 )
 from runtime.sim.behaviour import Execution
-from runtime.work.limits import Limits
 
 if TYPE_CHECKING:
     from runtime.sim.engine import Engine
 
 BOOT_ID: Final = "simulated"
-_LIMITS: Final = Limits()
+# As the real port's usual limits are: how long a process may take to come up, to answer, and to end
+# by itself once it was told to.
+START_TIMEOUT_S: Final = 30.0
+ANSWER_TIMEOUT_S: Final = 5.0
+GRACE_S_MAX: Final = 5.0
 
 
 class Process:
@@ -137,7 +140,7 @@ class Processes:
             self._after(engine.latency("spawn", effect.uet, 0.02), process, self._die, "no memory")
             return
         if engine.fault("spawn_lost", effect.uet):
-            self._after(_LIMITS.start_timeout_s, process, self._die, "did not start in time")
+            self._after(START_TIMEOUT_S, process, self._die, "did not start in time")
             return
         self._after(engine.latency("spawn", effect.uet, 0.02), process, self._up, None)
 
@@ -320,14 +323,14 @@ class Processes:
         if engine.fault("undead", process.effect.task_id) and process.command == "runs":
             self._plan_end(process, effect.kill_timeout_s, self._abandoned)
         elif process.silent:
-            within = effect.kill_timeout_s + _LIMITS.answer_timeout_s
+            within = effect.kill_timeout_s + ANSWER_TIMEOUT_S
             self._after(within, process, self._die, "did not end its work when told to")
         elif engine.fault("result_late", process.effect.task_id):
             self._plan_end(process, 0.0, self._ends, _calm_behaviour(engine, process.effect))
         else:
             wait = engine.latency("term", process.effect.task_id, 0.05)
             if process.deaf:
-                wait = max(wait, _LIMITS.grace_s(effect.kill_timeout_s))
+                wait = max(wait, min(GRACE_S_MAX, effect.kill_timeout_s / 3))
             self._plan_end(process, wait, self._withdrawn)
 
     def _withdrawn(self, process: Process, _: None) -> None:

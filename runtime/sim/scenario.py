@@ -22,6 +22,7 @@ from runtime.kinds import Kind
 from runtime.sim.behaviour import Behave, Behaviour, Matcher, Tools
 from runtime.sim.clients import Clients, Operation, Submission, checked
 from runtime.sim.expectations import Always, Eventually, Expectations, Sometimes
+from runtime.sim.legality import core_monitors
 from runtime.sim.moments import Moment
 from runtime.sim.operator import Operator
 from runtime.sim.world_view import WorldView
@@ -229,9 +230,7 @@ class Scenario:
         """What watches each run: every built-in promise, unless it was made with others."""
         if self._monitors is not None:
             return self._monitors()
-        from runtime.sim.invariants import all_monitors  # noqa: PLC0415 (it imports the engine)
-
-        return all_monitors()
+        return core_monitors()
 
     def begin(self, engine: Engine) -> None:
         """Sets a run up."""

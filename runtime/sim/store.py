@@ -112,6 +112,7 @@ class ModelStore:
         self.watching: dict[str, list[str]] = {}
         self.keys: dict[str, str] = {}  # idempotency key -> run id
         self.commits = 0
+        self.refused: str | None = None  # why the last epoch that it refused was refused
         self.head = Head(0, "", 0.0)
         self.next_message = 1
         self._next_n: dict[str, int] = {}
@@ -131,7 +132,8 @@ class ModelStore:
         try:
             await Step("commit", batch)
             self.write(batch)
-        except ConstraintFailed:
+        except ConstraintFailed as error:
+            self.refused = str(error)
             self.discard()
             raise
 
