@@ -17,8 +17,10 @@ Invariants:
 from __future__ import annotations
 
 import gc
+import traceback
 from collections.abc import Callable, Coroutine, Mapping
 from heapq import heappop, heappush
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from zlib import crc32
 
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from runtime.sim.monitors import Monitor
     from runtime.sim.scenario import Scenario, Sim
 
+KERNEL_RAISES: Final = "the kernel never fails"
 START_S: Final = 1_700_000_000.0
 _TURN_US: Final = 20  # what a turn costs: some fifty thousand a second
 _STALL_TURNS: Final = 32  # between two chances that the owner stands still
@@ -216,10 +219,19 @@ class Engine:
             self.observer.end()
         except Broken as broken:
             return broken.failure
+        except Exception as error:  # noqa: BLE001 (whatever raises here would have ended an owner)
+            return self._raised(error)
         finally:
             if was_on:
                 gc.enable()
         return None
+
+    def _raised(self, error: Exception) -> Failure:
+        text = f"{type(error).__name__}: {error}"
+        last = traceback.extract_tb(error.__traceback__)[-4:]
+        where = tuple(f"{Path(f.filename).name}:{f.lineno} in {f.name}" for f in last)
+        said = signature(KERNEL_RAISES, text)
+        return Failure(KERNEL_RAISES, text, said, self.us / 1e6, self.n, where)
 
     def _loop(self) -> None:
         while not self.over:
