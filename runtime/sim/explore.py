@@ -162,6 +162,8 @@ class _Campaign:
         )
         plan = Plan(self._runnable.locator, base, settings.failures, settings.check_determinism)
         jobs, load = settings.jobs, self._load
+        if jobs > 1 and load is None:
+            self._notes.append("one process only: another would not find a function inside another")
         return sums(self._runnable, plan, settings.seeds, jobs=jobs, until=until, load=load)
 
     def _tell(self, shrinking: Progress | None) -> None:

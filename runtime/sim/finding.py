@@ -97,7 +97,7 @@ class Finding:
     def _how(self, path: Path | None, seed: int) -> str:
         option = self._settings.option
         what = f"{option}seed {seed}" if path is None else f"{option}case {path}"
-        return f"{self._settings.command} '{self._locator}' {what}"
+        return f"{self._settings.command} '{self._settings.target or self._locator}' {what}"
 
     def _draw(self, recorded: Result, steps: tuple[str, ...], replay: str) -> str:
         folder = self._settings.html

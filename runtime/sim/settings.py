@@ -55,6 +55,8 @@ class Settings(msgspec.Struct, frozen=True):
     """What a replay is typed with: this, the scenario, an option."""
     option: str = "--"
     """What an option of that command begins with."""
+    target: str = ""
+    """What that command calls the scenario; empty: its locator."""
 
 
 def read(given: Mapping[str, Any], base: Settings) -> Settings:

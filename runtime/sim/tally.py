@@ -4,6 +4,8 @@ does not depend on how the runs were spread over processes."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
 
 import msgspec
 
@@ -66,6 +68,24 @@ def _join(into: Coverage, more: Coverage) -> None:
     for mine, theirs in ((into.sometimes, more.sometimes), (into.always, more.always)):
         for label, count in theirs.items():
             mine[label] = mine.get(label, 0) + count
+
+
+def write_coverage(path: Path, covered: Iterable[Coverage]) -> None:
+    """The sum of what was covered, as JSON: pairs of state and message, edges, faults, how often
+    each `sometimes` held and each `always` was looked at, and how many states there were."""
+    total = Coverage()
+    for each in covered:
+        _join(total, each)
+    told = {
+        "pairs": sorted(total.pairs),
+        "edges": sorted(total.edges),
+        "faults": dict(sorted(total.faults.items())),
+        "sometimes": dict(sorted(total.sometimes.items())),
+        "always": dict(sorted(total.always.items())),
+        "states": len(total.states),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n")
 
 
 def same_bug(failure: Failure) -> tuple[str, str]:
