@@ -172,6 +172,28 @@ EVIDENCE_EDGE_BYTES_MAX: Final = 64 * 1024
 # Of it, what is quoted in the audit itself.
 EVIDENCE_QUOTED_CHARS_MAX: Final = 2_000
 
+# --- what counts as stuck -----------------------------------------------------------------------
+
+# Where neither the plan nor the past says how long something takes.
+STUCK_DEFAULT_S: Final = 1_800.0
+
+# In a queue, blocked, or parked: longer than this it is worth a look.
+STUCK_WAIT_S: Final = 300.0
+
+# A process that comes up does so well within this.
+STUCK_START_S: Final = 30.0
+
+# A person has other things to do, too.
+STUCK_PERSON_S: Final = 3_600.0
+
+# So many times the 95th percentile of what the same name took in so many runs, if there are enough.
+STUCK_FACTOR: Final = 3.0
+STUCK_HISTORY_RUNS: Final = 50
+STUCK_HISTORY_MIN: Final = 3
+
+# Of each state, looked at: a terminal shows no more, and there may be a million in the queue.
+STUCK_LISTED_MAX: Final = 100
+
 # --- the control socket -------------------------------------------------------------------------
 
 CONTROL_LINE_BYTES_MAX = 4 * PLAN_BYTES_MAX
@@ -198,6 +220,9 @@ LOG_BYTES_MAX: Final = 8 * 1024 * 1024
 
 # Between the end of intake and the end of the event loop: what still runs is killed after this.
 CLOSE_TIMEOUT_S: Final = 60.0
+
+# Rows that are read for the verdict of a key, from the newest on: 30 ms. Older ones are run again.
+VERDICTS_LOOKED_AT_MAX: Final = 10_000
 
 # --- a foreground run ---------------------------------------------------------------------------
 

@@ -28,6 +28,8 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "tasks": ("looking", "Tasks, their state and attempts."),
         "workers": ("looking", "Worker slots and what they execute."),
         "gates": ("looking", "Test gates and their verdicts."),
+        "breakers": ("guarding", "Circuit breakers, and what they keep back."),
+        "stuck": ("stalling", "What takes longer than it should, and what to do."),
         "why": ("explaining", "Why something is not moving, and what would move it."),
         "logs": ("printing", "What a task or a gate printed."),
         "history": ("recounting", "Every transition of one entity."),
@@ -54,6 +56,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "charts": ("proving", "The state machines, as they are compiled."),
         "db": ("keeping", "Status, migration, backup and repair of the database."),
         "bench": ("proving", "Measure this machine."),
+        "simulate": ("simulating", "Look for bugs in pipelines and actors under virtual time."),
     },
 }
 

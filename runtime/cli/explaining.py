@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from runtime.cli.calling import Call, entity, shared
 from runtime.cli.looking import owner_of
 from runtime.cli.place import at
 from runtime.cli.text import instant, length, one_line, paint, state
+from runtime.control.client import Client, NoOwner, OwnerLost
 from runtime.view.because import Cause, Move
 from runtime.view.why import Why, why
 
@@ -27,19 +29,39 @@ def why_command(call: Call, target: str) -> None:
     now = time.time()
     with call.reading() as db:
         found = entity(db, target)
-        said = owned(why(db, found.kind, found.id, now), owner_of(call.state_dir))
+        owner = owner_of(call.state_dir)
+        said = owned(why(db, found.kind, found.id, now), owner, trouble_of(call.state_dir, owner))
     call.show(said, lambda: why_lines(said, now, at(call.state_dir)))
 
 
-def owned(said: Why, owner: dict[str, Any] | None) -> Why:
-    """The same, and where nobody owns the directory, that first: nothing moves then."""
-    if owner is not None or said.state in _ENDED:
+def owned(said: Why, owner: dict[str, Any] | None, trouble: str | None = None) -> Why:
+    """The same, and where nobody owns the directory, or its owner cannot write, that first: nothing
+    moves then."""
+    if said.state in _ENDED:
+        return said
+    if trouble is not None:
+        cause = Cause(f"the record cannot be written, so nothing moves: {trouble}")
+        move = Move("banksman status", "the work goes on by itself once it can be written")
+        return msgspec.structs.replace(said, causes=[cause, *said.causes], moves=[move])
+    if owner is not None:
         return said
     return msgspec.structs.replace(
         said,
         causes=[Cause("nobody owns the state directory: nothing moves there"), *said.causes],
         moves=[Move("banksman resume", "goes on with every unfinished run"), *said.moves],
     )
+
+
+def trouble_of(state_dir: Path, owner: dict[str, Any] | None) -> str | None:
+    """What keeps a live owner from writing the record, as it says itself."""
+    if owner is None or owner["role"] == "silent":
+        return None
+    try:
+        with Client(state_dir, timeout_s=2.0) as client:
+            trouble: str | None = client.ask("statistics")["trouble"]
+            return trouble
+    except (NoOwner, OwnerLost):
+        return None
 
 
 def why_lines(said: Why, now: float, here: str = "") -> Iterator[str]:

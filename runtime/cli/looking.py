@@ -203,19 +203,36 @@ def _one_run(
 def _gate_lines(found: list[GateRow], cut: str) -> Iterable[str]:
     now = time.time()
     return columns(
-        ("gate", "state", "type", "exit", "took", "reason"),
+        ("gate", "state", "type", "judged by", "took", "reason"),
         (
             (
                 g.id.removeprefix(cut),
                 g.state,
                 g.type,
-                "" if g.exit_code is None else str(g.exit_code),
+                _judge(g),
                 _took(g, now),
-                brief(g.reason, cut),
+                _gate_reason(g, cut),
             )
             for g in found
         ),
     )
+
+
+def _judge(gate: GateRow) -> str:
+    """Who or what gave the verdict, or is to give it."""
+    if gate.approval:
+        return gate.approver or "a person"
+    if gate.tests is not None:
+        return f"{gate.judged_by}: {counted(gate.tests, 'test')}"
+    return "" if gate.exit_code is None else f"exit code {gate.exit_code}"
+
+
+def _gate_reason(gate: GateRow, cut: str) -> str:
+    if gate.asked_at is not None and gate.completed_at is None:
+        return f"waits for a person: banksman approve {gate.id}"
+    if gate.reused_from is not None:
+        return f"nothing changed since {brief(gate.reused_from, cut)}"
+    return brief(gate.reason, cut)
 
 
 def _task_cells(task: TaskRow, now: float, cut: str) -> tuple[str, ...]:

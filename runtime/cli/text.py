@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
-from runtime.view.told import length
+from runtime.view.told import instant, length
 
 __all__ = [
     "brief",
@@ -105,16 +104,6 @@ def _visible(match: re.Match[str]) -> str:
     if code < 0x20 or code == 0x7F:
         return "^" + chr(code ^ 0x40)
     return f"<U+{code:04X}>"
-
-
-def instant(at: float | None) -> str:
-    """Local time; with its date unless that is today's."""
-    if at is None:
-        return ""
-    local = time.localtime(at)
-    today = time.localtime()
-    same_day = (local.tm_year, local.tm_yday) == (today.tm_year, today.tm_yday)
-    return time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S", local)
 
 
 def size(count: int) -> str:

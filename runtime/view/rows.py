@@ -80,6 +80,12 @@ class GateRow(Row, frozen=True, kw_only=True):
     attempt: int
     exit_code: int | None
     retry_of: str | None
+    approval: bool  # a person judges it
+    approver: str | None
+    asked_at: float | None  # since when it waits for that person
+    judged_by: str | None
+    tests: int | None  # executed, where its runner says
+    reused_from: str | None  # the gate whose verdict it is: nothing had changed
 
 
 _PAGE = 1_000
@@ -202,22 +208,35 @@ def workers(db: sqlite3.Connection, *, ended: bool = False) -> list[WorkerRow]:
 def gates(db: sqlite3.Connection, run_ids: Sequence[str]) -> list[GateRow]:
     """Every gate entity of the runs, in the order of their creation."""
     return [
-        GateRow(
-            **_common(row),
-            run_id=row["run_id"],
-            name=row["name"],
-            type=_spec(row).get("gate", {}).get("type", "UNIT"),
-            subject=row["subject"],
-            attempt=row["attempt"],
-            exit_code=row["exit_code"],
-            retry_of=row["retry_of"],
-        )
+        _gate(row)
         for row in db.execute(
-            f"SELECT {_COMMON}, e.run_id, e.name, e.spec, e.subject, e.attempt, e.exit_code,"
-            f" e.retry_of FROM test_gates e WHERE {_among('e.run_id', run_ids)} ORDER BY e.n",
+            f"SELECT {_COMMON}, e.run_id, e.name, e.spec, e.value, e.subject, e.attempt,"
+            " e.exit_code, e.approver, e.retry_of"
+            f" FROM test_gates e WHERE {_among('e.run_id', run_ids)} ORDER BY e.n",
             list(run_ids),
         )
     ]
+
+
+def _gate(row: sqlite3.Row) -> GateRow:
+    spec, value = _spec(row).get("gate", {}), msgspec.json.decode(row["value"])
+    check = value.get("check") or {}
+    return GateRow(
+        **_common(row),
+        run_id=row["run_id"],
+        name=row["name"],
+        type=spec.get("type", "UNIT"),
+        subject=row["subject"],
+        attempt=row["attempt"],
+        exit_code=row["exit_code"],
+        retry_of=row["retry_of"],
+        approval=spec.get("approval", False),
+        approver=row["approver"],
+        asked_at=value.get("asked_at"),
+        judged_by=check.get("judged_by"),
+        tests=check.get("tests"),
+        reused_from=check.get("reused_from"),
+    )
 
 
 def runs_in_view(db: sqlite3.Connection) -> list[str]:

@@ -26,6 +26,7 @@ class Standing(msgspec.Struct, frozen=True):
     spec: dict[str, Any]
     timers: dict[str, float]
     row: dict[str, Any]
+    metadata: dict[str, Any]  # of its last event
 
     @property
     def done(self) -> bool:
@@ -78,6 +79,7 @@ def standing(db: sqlite3.Connection, kind: str, entity_id: str) -> Standing | No
         msgspec.json.decode(fields.get("spec") or "{}"),
         msgspec.json.decode(fields["timers"] or "{}"),
         fields,
+        msgspec.json.decode(fields["metadata"]) or {},
     )
 
 

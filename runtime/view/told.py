@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 
 def length(seconds: float | None) -> str:
     """A duration in at most two units: 0.42s, 17s, 3m04s, 2h05m, 4d01h."""
@@ -22,3 +24,13 @@ def whole_length(whole: int) -> str:
     if whole < 86_400:
         return f"{whole // 3_600}h{whole % 3_600 // 60:02d}m"
     return f"{whole // 86_400}d{whole % 86_400 // 3_600:02d}h"
+
+
+def instant(at: float | None) -> str:
+    """Local time; with its date unless that is today's."""
+    if at is None:
+        return ""
+    local = time.localtime(at)
+    today = time.localtime()
+    same_day = (local.tm_year, local.tm_yday) == (today.tm_year, today.tm_yday)
+    return time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S", local)

@@ -6,9 +6,11 @@ import sqlite3
 
 import msgspec
 
-from runtime.view import why_task
+from runtime.cell import SUSPENDED
+from runtime.view import guards, why_guard, why_task
 from runtime.view.because import Cause, Explanation, Move, paused_by
-from runtime.view.standing import Standing, at_address, standing, trouble
+from runtime.view.standing import Standing, at_address, standing
+from runtime.view.told import length
 
 _SHOWN_MAX = 8
 
@@ -39,11 +41,15 @@ def why(db: sqlite3.Connection, kind: str, entity_id: str, now: float) -> Why:
         case "task":
             said = why_task.explain(db, found, now)
         case "test_gate":
-            said = _gate(db, found, now)
+            said = why_guard.gate(db, found, now)
+            why_task.timers(said, found, now)
         case "worker":
             said = _worker(db, found, now)
+        case "circuit_breaker":
+            said = why_guard.breaker(db, found, now)
         case _:
             said = Explanation(found.reason or "nothing more is on record; see its history")
+    _suspended(said, found)
     return Why(
         kind,
         entity_id,
@@ -57,6 +63,15 @@ def why(db: sqlite3.Connection, kind: str, entity_id: str, now: float) -> Why:
     )
 
 
+def _suspended(said: Explanation, found: Standing) -> None:
+    """Its turns failed, so that it takes none: before all else."""
+    if (reason := found.metadata.get(SUSPENDED)) is None:
+        return
+    said.summary = "it is suspended: it takes no turns, because its last ones failed"
+    said.causes.insert(0, Cause(reason))
+    said.moves.insert(0, Move(f"banksman release {found.id}", "lets it go on, once that is mended"))
+
+
 def _run(db: sqlite3.Connection, run: Standing, now: float) -> Explanation:
     if run.completed_at is not None:
         said = Explanation(f"it has ended: {run.state}")
@@ -65,14 +80,7 @@ def _run(db: sqlite3.Connection, run: Standing, now: float) -> Explanation:
             said.move(f"banksman logs {row['id']}", "what it printed")
         return said
     said = Explanation("its workstreams have not all ended")
-    if run.state == "paused" or run.value.get("paused"):
-        said.summary = "it is paused: nothing of it starts"
-        said.cause(paused_by(db, run))
-        said.move(f"banksman resume {run.id}", "lets it go on")
-    if run.state == "initializing":
-        said.summary = "its tasks are being made"
-    if ending := run.value.get("ending"):
-        said.summary = f"it is ending ({ending}): what still runs is being ended first"
+    _held_up(db, said, run, now)
     for row in _open_or_failed(db, "workstreams", run.id, ()):
         said.because(f"workstream {row['id']} is {row['state']}", row["reason"], row["id"])
     blocked = _open_or_failed(db, "tasks", run.id, ("blocked",))
@@ -85,6 +93,36 @@ def _run(db: sqlite3.Connection, run: Standing, now: float) -> Explanation:
     if said.causes and said.causes[0].entity:
         said.move(f"banksman why {said.causes[0].entity}", "looks one step deeper")
     return said
+
+
+def _held_up(db: sqlite3.Connection, said: Explanation, run: Standing, now: float) -> None:
+    """A pause, its end on the way, a person or a tool that is waited for."""
+    if run.state == "paused" or run.value.get("paused"):
+        said.summary = "it is paused: nothing of it starts"
+        said.cause(paused_by(db, run))
+        if run.value.get("overspent"):
+            said.because(f"spent: {_spent(run)}")
+            said.move(f"banksman resume {run.id}", "grants the whole budget again")
+        else:
+            said.move(f"banksman resume {run.id}", "lets it go on")
+    if run.state == "initializing":
+        said.summary = "its tasks are being made"
+    if ending := run.value.get("ending"):
+        said.summary = f"it is ending ({ending}): what still runs is being ended first"
+    for wanted in guards.approvals(db, [run.id])[:_SHOWN_MAX]:
+        said.because(f"gate {wanted.gate} waits for a person", None, wanted.gate)
+        said.move(f"banksman approve {wanted.gate}", "lets it pass")
+    for breaker in guards.breakers(db, closed=False):
+        if breaker.parked:
+            text = f"{breaker.parked} tasks are parked: {why_guard.shut(breaker, now)}"
+            said.because(text, breaker.reason, breaker.id)
+            said.move(f"banksman why {breaker.id}", "looks one step deeper")
+
+
+def _spent(run: Standing) -> str:
+    spent = run.value
+    seconds = length(spent.get("seconds_spent", 0.0))
+    return f"{spent.get('attempts_spent', 0)} attempts, {seconds} of executions"
 
 
 def _workstream(db: sqlite3.Connection, stream: Standing, now: float) -> Explanation:
@@ -113,7 +151,7 @@ def _workstream(db: sqlite3.Connection, stream: Standing, now: float) -> Explana
             said.because(why_task.rooted(source, root))
             said.move(f"banksman unblock {stream.id}", "waives what blocks it")
     for address in value.get("judges", ()):
-        why_task.gate_cause(db, said, address, now)
+        why_guard.not_passed(db, said, address, now)
     for row in _of_workstream(db, stream.id, _AT_WORK):
         said.because(f"task {row['id']} is {row['state']}", row["reason"], row["id"])
         said.move(f"banksman why {row['id']}", "looks one step deeper")
@@ -129,40 +167,6 @@ _WORKSTREAM = {
     "blocked": "it cannot go on by itself",
     "validating": "its tasks are done: its own gates must pass",
 }
-
-
-def _gate(db: sqlite3.Connection, gate: Standing, now: float) -> Explanation:
-    value = gate.value
-    if gate.completed_at is not None:
-        code = gate.row["exit_code"]
-        said = Explanation(
-            f"its verdict: {gate.state}" + ("" if code is None else f", exit code {code}")
-        )
-        if gate.reason == "infrastructure":
-            said.summary = "it has no verdict: the machine failed it, again and again"
-            said.because(trouble(db, gate) or gate.reason)
-        if gate.state == "failed":
-            said.move(f"banksman logs {gate.id}", "what it printed")
-        return said
-    if gate.state == "running":
-        said = Explanation("its command runs")
-        if value.get("waiting"):
-            said = Explanation("its last try met trouble of the machine: it tries again")
-            said.because(trouble(db, gate) or "what it met is not on record")
-        why_task.timers(said, gate, now)
-        said.move(f"banksman logs -f {gate.id}", "what it prints")
-        return said
-    said = Explanation("it waits")
-    if not value.get("needed", True):
-        said.because("nothing that needs its verdict is ready to start yet")
-    for address in gate.spec.get("sources", ()):
-        why_task.gate_cause(db, said, address, now)
-    if value.get("queued"):
-        said.because("every place for a gate's command is taken")
-    if value.get("paused"):
-        said.because("its run is paused", None, str(gate.row["run_id"]))
-    said.move(f"banksman cancel {gate.id}", "gives up on it")
-    return said
 
 
 def _worker(db: sqlite3.Connection, worker: Standing, now: float) -> Explanation:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from runtime.view import why_guard
 from runtime.view.because import Explanation, paused_by
 from runtime.view.standing import Standing, at_address, hand, standing, trouble
 from runtime.view.told import length
@@ -35,7 +36,7 @@ def explain(db: sqlite3.Connection, task: Standing, now: float) -> Explanation:
             _running(db, said, task, now)
         case "validating":
             for address in value.get("judges", ()):
-                gate_cause(db, said, address, now)
+                why_guard.not_passed(db, said, address, now)
         case _:
             said.because(f"attempt {_attempts(task)} ended: {task.reason or 'no reason on record'}")
     timers(said, task, now)
@@ -106,7 +107,7 @@ def _pending(db: sqlite3.Connection, said: Explanation, task: Standing, now: flo
             dependency(said, source, now)
     for address in task.spec.get("gates", ()):
         if address not in task.waived:
-            gate_cause(db, said, address, now)
+            why_guard.not_passed(db, said, address, now)
 
 
 def dependency(said: Explanation, source: Standing, now: float) -> None:
@@ -115,13 +116,6 @@ def dependency(said: Explanation, source: Standing, now: float) -> None:
     kind = source.kind.replace("_", " ")
     said.because(f"{kind} {source.id} is {source.state} for {held_for}", source.reason, source.id)
     said.move(f"banksman why {source.id}", "looks one step deeper")
-
-
-def gate_cause(db: sqlite3.Connection, said: Explanation, address: str, now: float) -> None:
-    """A gate that has not passed."""
-    gate = at_address(db, address if ":" in address[:10] else f"test_gate:{address}")
-    if gate is not None and not gate.done:
-        dependency(said, gate, now)
 
 
 def rooted(source: str, root: str) -> str:
@@ -161,6 +155,8 @@ def _running(db: sqlite3.Connection, said: Explanation, task: Standing, now: flo
 
 def _queued(db: sqlite3.Connection, said: Explanation, task: Standing, now: float) -> None:
     spec: dict[str, Any] = task.spec.get("task", {})
+    if why_guard.kept_back(db, said, task.spec.get("breaker"), now):
+        return
     if key := spec.get("concurrency_key"):
         holder = db.execute(
             "SELECT id FROM tasks WHERE run_id = ? AND state = 'running'"

@@ -249,7 +249,8 @@ def test_a_failed_gate_shows_its_verdict_and_its_output(record: Record) -> None:
     )
     said = explained(record, "test_gate", f"{RUN}/gate:lint~1")
     assert said.summary == "its verdict: failed, exit code 3"
-    assert commands(said) == [f"banksman logs {RUN}/gate:lint~1"]
+    gate = f"{RUN}/gate:lint~1"
+    assert commands(said) == [f"banksman gate rerun {gate}", f"banksman logs {gate}"]
 
 
 def test_a_gate_that_tries_again_says_what_the_machine_did_to_it(record: Record) -> None:
