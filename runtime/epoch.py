@@ -34,6 +34,7 @@ class Epoch:
         "volatile_gone",
         "volatile_new",
         "watches_gone",
+        "watches_left",
         "watches_new",
     )
 
@@ -51,6 +52,7 @@ class Epoch:
         self.outbox_gone: list[int] = []
         self.watches_new: list[tuple[str, str]] = []
         self.watches_gone: list[str] = []  # targets
+        self.watches_left: list[tuple[str, str]] = []  # (target, watcher that has ended)
         # Volatile timers have no row to come back from: what a rollback has to undo of them.
         self.volatile_new: list[Timer] = []
         self.volatile_gone: list[Timer] = []
@@ -69,6 +71,7 @@ class Epoch:
             or self.outbox_gone
             or self.watches_new
             or self.watches_gone
+            or self.watches_left
             # A message that is still under way must become a row, though nothing else changed.
             or any(not envelope.taken for envelope in self.sent)
         )

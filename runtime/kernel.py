@@ -188,7 +188,8 @@ class Kernel:
         back."""
         crowded = len(self.router.cells) > CELLS_MAX
         for cell in cells:
-            if cell.dirty or cell.scheduled or cell.suspended:
+            # One that fails is counted here: asleep, it would never be found to be broken.
+            if cell.dirty or cell.scheduled or cell.suspended or cell.failures:
                 continue
             if cell.ended:
                 self.router.cells.pop(cell.address, None)
@@ -201,7 +202,8 @@ class Kernel:
         if self._asleep:
             async for page in self.store.unfinished():
                 for stored in page:
-                    if stored.address not in self.router.cells:
+                    known = stored.kind in self.turns.kinds  # else it waits for its program
+                    if known and stored.address not in self.router.cells:
                         self.adopt(stored)
             self._asleep = False
 

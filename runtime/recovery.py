@@ -16,6 +16,7 @@ import msgspec
 from actors.messages import OWNER_RESTARTED, Outcome, ProcessExited, Recovered, WorkEnded
 from runtime.inbox import Envelope
 from runtime.store import Damaged
+from runtime.watches import Watches
 
 if TYPE_CHECKING:
     from runtime.cell import Cell
@@ -66,7 +67,7 @@ async def read_back(sup: Kernel) -> tuple[list[Cell], list[Stored]]:
     turns, store = sup.turns, sup.store
     turns.next_n = await store.next_rows()
     turns.next_effect = await store.next_outbox()
-    turns.watchers = await store.watches()
+    turns.watches = Watches(await store.watches())
     cells: list[Cell] = []
     unknown: list[Stored] = []
     async for page in store.unfinished():
@@ -75,7 +76,7 @@ async def read_back(sup: Kernel) -> tuple[list[Cell], list[Stored]]:
                 cells.append(sup.adopt(stored))
             else:
                 unknown.append(stored)
-    for target in turns.watchers:
+    for target in turns.watches:
         if target not in sup.router.cells:
             sup.router.absent.setdefault(target, [])  # perhaps it has ended: look
     return cells, unknown

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from runtime.epoch import Epoch
 from runtime.errors import TurnFailed
 from runtime.inbox import Envelope
+from runtime.watches import Watches
 
 if TYPE_CHECKING:
     from runtime.kernel import Kernel
@@ -46,8 +47,8 @@ class Rollback:
         turns.open = Epoch(discarded.number + 1)
         items = self._to_repeat((failed, discarded))
         await self._read_again((failed, discarded))
-        turns.watchers = await self._kernel.store.watches()
-        for target in list(turns.watchers):
+        turns.watches = Watches(await self._kernel.store.watches())
+        for target in list(turns.watches):
             cell = router.cells.get(target)
             if cell is not None and cell.ended:
                 turns.tell_watchers(cell)  # what told them was discarded

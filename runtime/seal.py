@@ -59,6 +59,7 @@ def seal(epoch: Epoch, store: Store, phase_of: Callable[[str], str | None]) -> B
     batch.outbox_gone = epoch.outbox_gone
     batch.watches_new = epoch.watches_new
     batch.watches_gone = epoch.watches_gone
+    batch.watches_left = epoch.watches_left
     # Now, and not when the write begins: the next epoch may be booked ahead in between.
     store.lay_out(batch)
     return batch

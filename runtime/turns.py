@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
 from actors import effects as fx
@@ -39,6 +39,7 @@ from runtime.limits import (
 from runtime.router import Router
 from runtime.seed import Lift
 from runtime.timers import Timer, Timers
+from runtime.watches import Watches
 
 if TYPE_CHECKING:
     from runtime.kinds import Kind
@@ -64,7 +65,7 @@ class Turns:
         self.next_n: dict[str, int] = {}  # by table: the integer key of its next row
         self.next_effect = 1
         self.create: dict[str, Callable[[Any, float], Any]] = {}  # values from seeds, by kind
-        self.watchers: dict[str, list[str]] = {}  # by target
+        self.watches = Watches()
         # What carries out the effects that leave; whoever assembles the kernel sets them.
         self.perform: Callable[[Any], None] = lambda _effect: None
         self.perform_user: Callable[[int, str, str, str, Any], None] = lambda *_effect: None
@@ -111,7 +112,8 @@ class Turns:
         entries = self.open.entries
         clock = time.perf_counter
         until = clock() + SLICE_S
-        turns = looked = 0
+        # Few turns until the first looks: they may be slow ones.
+        turns, looked, step = 0, 0, 1
         now = self.now()
         router.taking = True
         try:
@@ -126,15 +128,16 @@ class Turns:
                 cell.scheduled = False
                 if cell.suspended is not None:
                     continue
-                turns += self.activate(cell, now)
+                turns += self.activate(cell, now, until=until)
                 if cell.inbox or cell.control:
                     cell.scheduled = True
                     backlog.append(cell)
                 else:
                     cell.inbox = cell.control = None
-                if turns - looked >= LOOK_TURNS:
+                if turns - looked >= step:
                     self._chain += turns - looked
                     looked = turns
+                    step = min(2 * step, LOOK_TURNS)
                     if self._chain >= CHAIN_TURNS_MAX:
                         backlog.extend(ready)
                         ready.clear()
@@ -145,11 +148,13 @@ class Turns:
             router.taking = False
         self.turns_total += turns
 
-    def activate(self, cell: Cell, now: float, quantum: int = ACTOR_QUANTUM_TURNS) -> int:
-        """Takes what waits for one actor, control before work, up to `quantum` turns of it. Returns
-        how many it was."""
-        turns = 0
-        while turns < quantum:
+    def activate(
+        self, cell: Cell, now: float, quantum: int = ACTOR_QUANTUM_TURNS, until: float = inf
+    ) -> int:
+        """Takes what waits for one actor, control before work: up to `quantum` turns of it, and no
+        longer than about `until` by the performance counter. Returns how many it was."""
+        turns, limit = 0, min(8, quantum)
+        while turns < limit or (limit := _longer(turns, quantum, until)):
             lane = cell.control or cell.inbox
             if not lane:
                 break
@@ -406,9 +411,7 @@ class Turns:
         if target is not None and target.ended:
             self._send(cell, fx.Send(cell.address, self._ended(target)), now, None)
             return
-        watching = self.watchers.setdefault(effect.target, [])
-        if cell.address not in watching:
-            watching.append(cell.address)
+        if self.watches.add(effect.target, cell.address):
             self.open.watches_new.append((effect.target, cell.address))
         if target is None:
             self.router.absent.setdefault(effect.target, [])  # perhaps it has ended: look
@@ -421,11 +424,14 @@ class Turns:
             for timer in cell.timers.values():
                 self._removed(cell, timer)
             cell.timers.clear()
-        self.tell_watchers(cell)
+        if self.watches:
+            self.tell_watchers(cell)
+            for target in self.watches.left(cell.address):
+                self.open.watches_left.append((target, cell.address))
 
     def tell_watchers(self, cell: Cell) -> None:
         """The actor has ended: whoever watches it is told, once."""
-        watching = self.watchers.pop(cell.address, None)
+        watching = self.watches.told(cell.address)
         if watching:
             self.open.watches_gone.append(cell.address)
             for watcher in watching:
@@ -449,6 +455,12 @@ class Turns:
         self.open.after.append(
             partial(self.perform_user, row, cell.address, effect.name, effect.key, effect.payload)
         )
+
+
+def _longer(turns: int, quantum: int, until: float) -> int:
+    """Up to how many turns an activation may go on that has taken `turns`; 0: it has to end. Asked
+    ever more rarely: slow turns are noticed soon, and quick ones do not pay for it."""
+    return min(4 * turns, quantum) if turns < quantum and time.perf_counter() <= until else 0
 
 
 def _check_send(effect: fx.Send) -> None:

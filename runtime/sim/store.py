@@ -176,6 +176,10 @@ class ModelStore:
                 known.append(watcher)
         for target in batch.watches_gone:
             self.watching.pop(target, None)
+        for target, watcher in batch.watches_left:
+            known = self.watching.get(target, [])
+            if watcher in known:
+                known.remove(watcher)
         self.commits += 1
 
     def _check(self, batch: Batch, rows: list[Row]) -> None:

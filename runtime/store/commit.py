@@ -24,6 +24,8 @@ _MESSAGES = sql.insert("messages", ("id", "target", "body", "control"))
 _OUTBOX = sql.insert("outbox", ("id", "actor", "name", "key", "payload"))
 _WATCHES = sql.insert("watches", ("target", "watcher"), ignore=True)
 
+_LEAVE = "DELETE FROM watches WHERE target = ? AND watcher = ?"
+
 _MOVE_HEAD = (
     "UPDATE meta SET value = CASE key WHEN 'head_seq' THEN ? WHEN 'head_hash' THEN ? ELSE ? END"
     " WHERE key IN ('head_seq', 'head_hash', 'jsonl')"
@@ -78,6 +80,8 @@ def write(db: sqlite3.Connection, batch: Batch, epoch: int, synced: str) -> None
         sql.delete(db, "outbox", "id", batch.outbox_gone)
     if batch.watches_gone:
         sql.delete(db, "watches", "target", batch.watches_gone)
+    if batch.watches_left:
+        db.executemany(_LEAVE, batch.watches_left)
     moved = db.execute(_MOVE_HEAD, (str(head.seq), head.hash, synced, str(epoch))).rowcount
     if moved != 3:
         raise OwnerLost(epoch)

@@ -74,6 +74,7 @@ class Batch:
         "outbox_new",
         "rows",
         "watches_gone",
+        "watches_left",
         "watches_new",
     )
 
@@ -89,6 +90,8 @@ class Batch:
         """(target, watcher); one that is known already is nothing"""
         self.watches_gone: list[str] = []
         """targets"""
+        self.watches_left: list[tuple[str, str]] = []
+        """(target, watcher); the watcher has ended"""
         self.barrier = False
         """True: this commit is synced to the disk under either durability."""
         self.lines: list[bytes] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from actors.effects import Note, Perform, Reply, Send, SetTimer, Spawn, Watch
 from actors.machine import Decision, Edge
 from actors.messages import Refused
 from runtime.errors import ActorSuspended, TurnFailed
+from runtime.limits import SLICE_TURNS
+from runtime.store import Store
 from tests.runtime.kernel_kit import (
     Boundary,
     account,
     boundary,
+    locked,
     opened,
     rows,
     seen,
@@ -340,3 +344,62 @@ async def test_statistics_count_what_happened(tmp_path: Path) -> None:
     assert after["epochs_durable"] > before["epochs_durable"]
     assert after["actors_in_memory"] - before["actors_in_memory"] == 1
     assert (after["ready"], after["dead_letters"], after["suspended"]) == (0, 0, 0)
+
+
+async def test_an_actor_whose_turns_are_slow_keeps_the_others_not_waiting(tmp_path: Path) -> None:
+    taken: list[str] = []
+
+    def slow(account: Account) -> Decision[Account]:
+        taken.append("slow")
+        time.sleep(0.004)  # a decide that computes for so long
+        return Decision(account)
+
+    def quick(account: Account) -> Decision[Account]:
+        taken.append("quick")
+        return Decision(account)
+
+    async with opened(tmp_path) as rt:
+        one, other = await account(rt, "a"), await account(rt, "b")
+        for _ in range(100):
+            await rt.tell(one, Play(slow))
+        await rt.tell(other, Play(quick))
+        await until(lambda: "quick" in taken)
+        # 10 ms are used up after 3 of them, noticed after 8, and the other comes next.
+        assert taken.index("quick") <= 16
+
+
+async def test_the_loop_has_its_turn_between_actors_whose_turns_are_slow(tmp_path: Path) -> None:
+    taken: list[int] = []
+
+    def slow(account: Account) -> Decision[Account]:
+        taken.append(1)
+        time.sleep(0.004)
+        return Decision(account)
+
+    async with opened(tmp_path) as rt:
+        refs = [await account(rt, str(n)) for n in range(60)]
+        for ref in refs:
+            await rt.tell(ref, Play(slow))
+        await until(lambda: taken)
+        assert len(taken) <= 16
+
+
+async def test_while_nothing_can_be_committed_only_so_many_inputs_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.kernel.EPOCH_INPUTS_MAX", 100)
+    monkeypatch.setattr("runtime.kernel.DISK_RETRY_S", 0.01)
+    monkeypatch.setitem(Store.open.__func__.__kwdefaults__, "busy_s", 0.05)
+    async with opened(tmp_path) as rt:
+        ref = await account(rt, "a")
+        with locked(tmp_path):
+            await rt.tell(ref, Add(1))
+            await until(lambda: rt.statistics()["trouble"])
+            for _ in range(30_000):
+                await rt.tell(ref, Add(1))
+            epoch = rt._sup.turns.open
+            await until(lambda: epoch.inputs >= 100)
+            for _ in range(100):
+                await anyio.lowlevel.checkpoint()
+            assert epoch.inputs <= 100 + SLICE_TURNS
+        assert await total(rt, ref) == 30_001
