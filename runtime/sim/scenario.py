@@ -22,7 +22,7 @@ from runtime.kinds import Kind
 from runtime.sim.behaviour import Behave, Behaviour, Matcher, Tools
 from runtime.sim.clients import Clients, Operation, Submission, checked
 from runtime.sim.expectations import Always, Eventually, Expectations, Sometimes
-from runtime.sim.legality import core_monitors
+from runtime.sim.invariants import default_monitors
 from runtime.sim.moments import Moment
 from runtime.sim.operator import Operator
 from runtime.sim.world_view import WorldView
@@ -59,13 +59,13 @@ class Sim:
         self._expectations = Expectations(engine, self.view)
         self._drawn: dict[str, int] = {}
         self.had_runs = False
-        self.until_us = 0
 
     # --- what there is ---------------------------------------------------------------------------
 
     def size(self, name: str, usual: int) -> int:
         """How large something is: what the case says, else `usual`. Shrinking makes it smaller."""
-        return self._engine.config.sizes.get(name, usual)
+        size = self._engine.sizes[name] = self._engine.config.sizes.get(name, usual)
+        return size
 
     def submit(self, plan: spec.Plan, key: str | None = None, at: str | float = 0) -> Submission:
         """Submits the plan, until it is acknowledged; its run is called `key`, or after the plan.
@@ -230,7 +230,7 @@ class Scenario:
         """What watches each run: every built-in promise, unless it was made with others."""
         if self._monitors is not None:
             return self._monitors()
-        return core_monitors()
+        return default_monitors()
 
     def begin(self, engine: Engine) -> None:
         """Sets a run up."""
