@@ -56,9 +56,10 @@ def follow(turn: TaskTurn, order: Wanted) -> None:
     last = edges[-1].trigger
     match State(order.target):
         case State.QUEUED:
-            moves.queue(turn, last, **said)
             if last == "dependencies_met":
+                _wait_for_nothing(turn)
                 turn.send(before.workstream, m.TaskQueued(before.address))
+            moves.queue(turn, last, **said)
         case State.BLOCKED:
             hand = (source_of(order.operator), Standing.DONE, Standing.STALLED, order.reason)
             turn.change(after=waits.moved(turn.value.after, *hand))
@@ -73,6 +74,12 @@ def follow(turn: TaskTurn, order: Wanted) -> None:
             moves.end(turn, end, last, order.reason, operator=order.operator)
         case State.RUNNING | State.VALIDATING:
             raise AssertionError(f"{order.target} is entered by the end of an execution")
+
+
+def _wait_for_nothing(turn: TaskTurn) -> None:
+    """What it still waits for is waived, by name, so that the record says what it went without."""
+    spec = turn.value.spec
+    turn.change(after=waits.Waits(waived=spec.sources), gates=waits.Waits(waived=spec.gates))
 
 
 def _let_go(turn: TaskTurn) -> dict[str, Any]:

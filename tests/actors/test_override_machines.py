@@ -176,6 +176,8 @@ def test_a_task_queued_by_hand_waits_for_nothing_and_asks_for_a_slot() -> None:
     waits = after(task_machine, t.task(seed={"sources": (t.BEFORE,)}), t.BEGIN)
     queued = step(task_machine, waits, order("queued"))
     assert isinstance(sent(queued, t.DISPATCH)[0], m.Enqueue)
+    assert queued.state.after.waived == (t.BEFORE,)
+    assert after(task_machine, queued.state, t.FAILED).state == "queued"
     assert sent(queued, t.WORKSTREAM) == [m.TaskQueued(t.ME)]
 
 
