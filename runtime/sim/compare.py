@@ -10,6 +10,7 @@ import msgspec
 from runtime.sim.case import Happening
 from runtime.sim.trace import clock, moved, plain
 
+_MORE_MAX = 60
 _CHAIN_MAX = 7  # events of a chain that a report shows
 
 
@@ -46,8 +47,8 @@ def in_words(happening: Happening | None) -> str:
     """One event as a phrase."""
     if happening is None:
         return "nothing, it has ended"
-    more = moved(happening) or happening.detail
-    tail = f" ({plain(more)})" if more else ""
+    more = plain(moved(happening) or happening.detail)
+    tail = f" ({more if len(more) <= _MORE_MAX else more[:_MORE_MAX] + '...'})" if more else ""
     return f"{plain(happening.actor)} {plain(happening.what)}{tail} at {clock(happening.at)}"
 
 

@@ -47,8 +47,8 @@ class Ends:
         open_runs = self._open_runs()
         if not open_runs and not engine.pending and not engine.sim.expects():
             return not self._users_timers()
-        if engine.us > engine.sim.until_us and not open_runs:
-            return True
+        if engine.us > engine.config.horizon_s * 1e6 and not open_runs and not engine.pending:
+            return True  # only timers of users' actors, which may be for ever
         idle_us = engine.us - self._moved_us
         if not engine.pending and (idle_us > _IDLE_S * 1e6 or not self._timed()):
             return self._at_a_stand(open_runs)

@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from zlib import crc32
 
+from msgspec.structs import replace
+
 from runtime.inbox import Envelope
 from runtime.kinds import KINDS
 from runtime.sim import faults
@@ -85,6 +87,7 @@ class Engine:
         self.healing = not self.luck.rates
         self._to_heal: list[tuple[Callable[[Any], None], Any]] = []
         self.over = False
+        self.sizes: dict[str, int] = {}  # what the scenario asked for
         self.recorder = Recorder(self) if record else None
         self.observer = Observer(self, monitors)
         self.ours = frozenset(KINDS)
@@ -188,7 +191,10 @@ class Engine:
         kernel = self.kernel
         if kernel is None:
             return
-        self.tell(Envelope(to, message, kept=True))
+        envelope = Envelope(to, message, kept=True)
+        self.tell(envelope)
+        if self.recorder is not None:
+            self.recorder.reported(envelope)
         for watch in self.observer.on_report:
             watch(self, to, message)
 
@@ -376,8 +382,12 @@ def run_engine(engine: Engine, strict: Any = None) -> Result:
     coverage = engine.observer.covered()
     coverage.faults.update(engine.luck.happened)
     recorder = engine.recorder
+    case = engine.case
+    if failure is not None and engine.sizes != case.config.sizes:
+        # So that whoever makes it smaller knows what there is to make smaller.
+        case = replace(case, config=replace(case.config, sizes=engine.sizes))
     return Result(
-        case=engine.case,
+        case=case,
         failure=failure,
         trace_hash=f"{engine.hash:016x}",
         events=engine.n,

@@ -126,6 +126,6 @@ class Finding:
             last = max(steered, key=lambda key: (places.get(key, _LATE), key))
             left = {key: value for key, value in case.overrides.items() if key != last}
             without = msgspec.structs.replace(case, overrides=left)
-            yield "a passing run (the same without the last of these)", without
+            yield "a passing run, the same but for the last of these", without
         if self._passed is not None:
             yield f"the last passing seed ({self._passed.seed})", self._passed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from actors.effects import Perform
 from runtime.inbox import Envelope
 from runtime.sim.case import Happening
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from runtime.timers import Timer
 
 _SAID_MAX = 160
+_CAUSES_MAX = 16  # of a commit: the turns in it
+_OF_FAULTS = frozenset({"crash", "boot"})  # each comes of the one before it, not of a commit
 
 
 class Recorder:
@@ -28,6 +31,10 @@ class Recorder:
         self._sent = 0
         self._turns: dict[str, int] = {}
         self._last = 0  # the happening outside that reports come from
+        self._fallen = 0  # the last fault or crash
+        self._since: list[int] = []  # turns since the last commit
+        self._commit = 0  # the last commit, of which comes what leaves
+        self._asked: dict[str, int] = {}  # the turn that asked for it, by lease or by name and key
         self._within = False
 
     def before(self, cell: Cell) -> None:
@@ -45,12 +52,15 @@ class Recorder:
         """It has taken it."""
         self._within = False
         n = self._engine.n
+        self._since.append(n)
         kernel = self._engine.kernel
         assert kernel is not None
         for envelope in kernel.turns.open.sent[self._sent :]:
             self._causes[envelope] = n
         for timer in (cell.timers or {}).values():
             self._armed.setdefault(timer, n)
+        for effect in decision.effects:
+            self._asked[_identity(effect)] = n
         self._write(
             n,
             cell.address,
@@ -71,22 +81,37 @@ class Recorder:
         return () if cause is None else (cause,)
 
     def told(self, envelope: Envelope) -> None:
-        """An input from outside: it comes of what happened outside last."""
-        self._causes[envelope] = self._last or self._engine.n
+        """An input from outside: it comes of what happened there just now, if anything did."""
+        if self._last == self._engine.n:
+            self._causes[envelope] = self._last
+
+    def reported(self, envelope: Envelope) -> None:
+        """The outcome of an effect, which left after a commit."""
+        if self._commit:
+            self._causes.setdefault(envelope, self._commit)
 
     def commit(self) -> None:
         """An epoch is about to be durable."""
         kernel = self._engine.kernel
         epoch = kernel.in_flight if kernel is not None else None
         rows = len(epoch.entries) if epoch is not None else 0
-        self.outside("commit", "store", "", f"{rows} rows")
+        causes = tuple(self._since[-_CAUSES_MAX:])
+        self._since.clear()
+        self._commit = self._last = self._engine.n
+        self._write(self._last, "store", "commit", "", f"{rows} rows", (), (), causes)
 
     def outside(
         self, what: str, actor: str, key: str, detail: str = "", *, fault: bool = False
     ) -> None:
         """Something that is no turn."""
+        cause = 0 if fault else self._asked.get(detail, self._commit)
+        if what in _OF_FAULTS:
+            cause = self._fallen
         self._last = self._engine.n
-        self._write(self._last, actor, what, key, detail, (), (), (), fault=fault)
+        if fault or what in _OF_FAULTS:
+            self._fallen = self._last
+        causes = (cause,) if cause else ()
+        self._write(self._last, actor, what, key, detail, (), (), causes, fault=fault)
 
     def _write(
         self,
@@ -111,6 +136,13 @@ def _said(message: Any) -> str:
     text = repr(message)
     _, _, fields = text.partition("(")
     return fields.removesuffix(")")[:_SAID_MAX]
+
+
+def _identity(effect: Any) -> str:
+    """What tells the effect from others, as the world outside says it."""
+    if isinstance(effect, Perform):
+        return str((effect.name, effect.key))
+    return str(getattr(effect, "lease", ""))
 
 
 def _effect(effect: Any) -> str:

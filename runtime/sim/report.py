@@ -17,7 +17,7 @@ from runtime.sim.shrink import Extent, Shrunk
 from runtime.sim.trace import clock, length, plain
 
 _DETAIL_MAX = 3
-_WIDTH = 160  # a chain of causes is cut off there: the timeline has all of it
+_WIDTH = 240  # a chain of causes is cut off there: the timeline has all of it
 
 
 class Ended(StrEnum):
