@@ -53,7 +53,7 @@ class Spawn(Effect, frozen=True):
 
 
 class SetTimer(Effect, frozen=True):
-    """Delivers `TimerFired(key, missed)` to this actor at `due` (the kernel's seconds).
+    """Delivers `TimerFired(key)` to this actor at `due` (the kernel's seconds), once.
 
     Setting a key again replaces it: the older one is never delivered, even if already queued.
     A volatile timer is not stored: recovery tells its actor by `Recovered`, which sets it anew.

@@ -18,11 +18,10 @@ from actors.slot_messages import Message, Outcome
 
 
 class TimerFired(Message, frozen=True):
-    """A timer of this actor is due. `missed` counts the further ticks that an overdue one stands
-    for after a restart; `late_s` says by how much the loop itself was late."""
+    """A timer of this actor is due: once, however long ago it was. `late_s` is by how much it comes
+    late: the loop was busy, or nobody owned the directory."""
 
     key: str
-    missed: int = 0
     late_s: float = 0.0
 
 

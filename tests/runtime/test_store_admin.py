@@ -154,7 +154,7 @@ async def test_a_vacuum_gives_free_pages_back(tmp_path: Path) -> None:
     with closing(plain(tmp_path)) as db:
         db.execute("BEGIN")
         rows = [(n, "x" * 500) for n in range(3000)]
-        db.executemany("INSERT INTO messages VALUES (?, 'task:x', ?, 0, NULL)", rows)
+        db.executemany("INSERT INTO messages VALUES (?, 'task:x', ?, 0)", rows)
         db.execute("COMMIT")
         db.execute("DELETE FROM messages")
     before, after = admin.vacuum(tmp_path)
@@ -185,5 +185,7 @@ async def test_there_is_nothing_to_migrate_and_no_way_back_from_the_first_schema
 ) -> None:
     await three_tasks(tmp_path)
     assert admin.migrate_now(tmp_path).applied == ()
+    admin.rollback(tmp_path)  # the third
     with pytest.raises(NoWayBack):
         admin.rollback(tmp_path)
+    assert [one.partition("_")[0] for one in admin.migrate_now(tmp_path).applied] == ["0003"]

@@ -278,7 +278,7 @@ async def test_a_task_that_runs_under_a_lease_that_its_worker_does_not_hold_is_f
 async def test_they_need_not_agree_while_a_message_is_under_way(tmp_path: Path) -> None:
     await busy(tmp_path, lease="1.2")
     with closing(plain(tmp_path)) as db:
-        db.execute("INSERT INTO messages VALUES (1, 'worker:worker:local.1', '{}', 0, NULL)")
+        db.execute("INSERT INTO messages VALUES (1, 'worker:worker:local.1', '{}', 0)")
     assert verify(tmp_path).whole
 
 
