@@ -16,8 +16,9 @@ from actors.override import BY_HAND
 from actors.spec import WorkstreamSeed
 from actors.waits import Waits
 
-# Tasks told in one turn: a turn stays short however many there are.
-SLICE = 500
+# Tasks told in one turn: a turn stays short however many there are, and of a thousand workstreams
+# that begin at once not more than so many messages each stand in inboxes.
+SLICE = 64
 
 Order: TypeAlias = m.Begin | m.Cancel | m.EndBlocked | m.ClockHeld | m.DependencyBlocked
 

@@ -129,6 +129,14 @@ class Router:
                     self._wake()  # the driver rests only while nothing is ready
                 self.backlog.append(cell)
 
+    def postpone_ready(self) -> None:
+        """The chain of now has lasted long enough: it goes on behind the backlog. The dispatcher
+        stays: what waits for it would grow with the backlog."""
+        stay = [cell for cell in self.ready if not cell.kind.table]
+        self.backlog.extend(cell for cell in self.ready if cell.kind.table)
+        self.ready.clear()
+        self.ready.extend(stay)
+
     def bury(self, to: str, message: Any, reason: str) -> None:
         """Records a dead letter."""
         self.dead_letters_total += 1

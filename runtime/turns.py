@@ -125,22 +125,23 @@ class Turns:
                     for _ in range(min(CHAIN_ACTORS, len(backlog))):
                         ready.append(backlog.popleft())
                 cell = ready.popleft()
-                cell.scheduled = False
-                if cell.suspended is not None:
-                    continue
-                turns += self.activate(cell, now, until=until)
-                if cell.inbox or cell.control:
-                    cell.scheduled = True
-                    backlog.append(cell)
-                else:
+                if cell.suspended is None:
+                    turns += self.activate(cell, now, until=until)
+                more = cell.inbox or cell.control
+                cell.scheduled = bool(more) and cell.suspended is None
+                if cell.scheduled:
+                    # More than its quantum, or it told itself to go on: first the others, or a
+                    # fan-out to a million would stand in inboxes before any of it was taken. Not so
+                    # the dispatcher: it is part of every chain, and nobody else can flood it.
+                    (backlog if cell.kind.table else ready).append(cell)
+                elif not more:
                     cell.inbox = cell.control = None
                 if turns - looked >= step:
                     self._chain += turns - looked
                     looked = turns
                     step = min(2 * step, LOOK_TURNS)
                     if self._chain >= CHAIN_TURNS_MAX:
-                        backlog.extend(ready)
-                        ready.clear()
+                        router.postpone_ready()
                     if turns >= SLICE_TURNS or clock() > until:
                         break
                     now = self.now()
@@ -151,8 +152,10 @@ class Turns:
     def activate(
         self, cell: Cell, now: float, quantum: int = ACTOR_QUANTUM_TURNS, until: float = inf
     ) -> int:
-        """Takes what waits for one actor, control before work: up to `quantum` turns of it, and no
-        longer than about `until` by the performance counter. Returns how many it was."""
+        """Takes what waits for one actor as it begins, control before work: up to `quantum` turns
+        of it, and no longer than about `until` by the performance counter. Returns how many it was.
+        """
+        quantum = min(quantum, len(cell.control or ()) + len(cell.inbox or ()))
         turns, limit = 0, min(8, quantum)
         while turns < limit or (limit := _longer(turns, quantum, until)):
             lane = cell.control or cell.inbox

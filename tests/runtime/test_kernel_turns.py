@@ -346,6 +346,35 @@ async def test_statistics_count_what_happened(tmp_path: Path) -> None:
     assert (after["ready"], after["dead_letters"], after["suspended"]) == (0, 0, 0)
 
 
+async def test_an_actor_that_tells_itself_to_go_on_lets_those_it_told_go_first(
+    tmp_path: Path,
+) -> None:
+    order: list[str] = []
+
+    def told(number: int) -> Play:
+        def decide(account: Account) -> Decision[Account]:
+            order.append(f"told {number}")
+            return Decision(account)
+
+        return Play(decide)
+
+    def going(number: int, other: str) -> Play:
+        def decide(account: Account) -> Decision[Account]:
+            order.append(f"goes on {number}")
+            if number == 3:
+                return Decision(account)
+            own = Send(f"account:{account.id}", going(number + 1, other))
+            return Decision(account, (), (own, Send(other, told(number))))
+
+        return Play(decide)
+
+    async with opened(tmp_path) as rt:
+        first, other = await account(rt, "a"), await account(rt, "b")
+        await rt.tell(first, going(1, other))
+        await rt.wait_idle()
+    assert order == ["goes on 1", "told 1", "goes on 2", "told 2", "goes on 3"]
+
+
 async def test_an_actor_whose_turns_are_slow_keeps_the_others_not_waiting(tmp_path: Path) -> None:
     taken: list[str] = []
 
