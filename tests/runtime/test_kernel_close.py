@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
+from actors import spec
 from actors.machine import Decision
 from runtime.errors import BanksmanError, RuntimeStopped
 from runtime.store import Store
@@ -80,7 +82,11 @@ async def test_closing_while_nothing_can_be_committed_is_bounded_and_says_so(
     monkeypatch.setitem(Store.open.__func__.__kwdefaults__, "busy_s", 0.05)
     async with opened(tmp_path) as rt:
         await account(rt, "a")
-    with anyio.fail_after(20), locked_later(tmp_path) as lock, pytest.raises(RuntimeStopped, match="before its last"):
+    with (
+        anyio.fail_after(20),
+        locked_later(tmp_path) as lock,
+        pytest.raises(RuntimeStopped, match="before its last"),
+    ):
         await told_while_locked(tmp_path, lock)
     async with opened(tmp_path) as rt:
         assert await total(rt, "account:a") == 0
@@ -163,3 +169,55 @@ async def test_an_owner_that_executes_nothing_leaves_effects_to_the_next(tmp_pat
         assert await rt.ask(ref, AddAndSum(1)) == 1
     async with opened(tmp_path, performers={"mail": perform}) as rt:
         await until(lambda: performed)
+
+
+# --- fail-stop ------------------------------------------------------------------------------------
+
+
+async def test_a_drain_ends_with_the_owner_that_cannot_go_on(tmp_path: Path) -> None:
+    began = anyio.Event()
+
+    async def work() -> None:
+        began.set()
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(20), pytest.raises(RuntimeStopped, match="took this directory over"):  # noqa: PT012
+        async with opened(tmp_path) as rt:
+            ref = await account(rt, "a")
+            stream = spec.Workstream(tasks={"t": spec.Task(call=rt.register_call(work, "work"))})
+            await rt.submit(spec.Plan(run=spec.Run(name="r"), workstreams={"w": stream}))
+            await began.wait()
+            execute(tmp_path, "UPDATE meta SET value = '9' WHERE key = 'owner_epoch'")
+            async with anyio.create_task_group() as group:
+                group.start_soon(rt.drain, 3_600.0)
+                await rt.tell(ref, Add(1))
+
+
+async def test_a_commit_that_meets_a_damaged_page_stops_the_owner_and_names_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_arguments: Any) -> None:
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT  # as SQLite's own says
+        raise error
+
+    told: list[str] = []
+
+    async def ask(rt: Any) -> None:
+        try:
+            await rt.ask("account:a", AddAndSum(1))
+        except RuntimeStopped as error:
+            told.append(error.why)
+
+    cure = "is damaged: database disk image is malformed; `banksman verify` says where"
+    async with anyio.create_task_group() as outside:
+        with anyio.fail_after(20), pytest.raises(RuntimeStopped, match=cure):  # noqa: PT012
+            async with opened(tmp_path) as rt:
+                await account(rt, "a")
+                monkeypatch.setattr("runtime.store.commit.write", damaged)
+                outside.start_soon(ask, rt)
+                await anyio.sleep_forever()
+    assert cure in told[0]
+    monkeypatch.undo()
+    async with opened(tmp_path) as rt:
+        assert await total(rt, "account:a") == 0
