@@ -100,11 +100,12 @@ def shared(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def entity(db: sqlite3.Connection, text: str, *kinds: str) -> Any:
-    """The entity that a person means; Stop(USAGE) with what they may have meant."""
+    """The entity that a person means, saying so where it is one of several; Stop(USAGE) with what
+    they may have meant."""
     from runtime.view.find import Ambiguous, NotFound, find  # noqa: PLC0415 - lazy like its callers
 
     try:
-        return find(db, text, kinds)
+        found = find(db, text, kinds)
     except NotFound as missing:
         near = ", ".join(missing.near)
         cure = (
@@ -117,3 +118,8 @@ def entity(db: sqlite3.Connection, text: str, *kinds: str) -> Any:
         raise Stop(
             Exit.USAGE, str(several), f"give more of it: {shown}{more}", "ambiguous_id"
         ) from None
+    if found.others:
+        others = "another is" if found.others == 1 else f"{found.others} others are"
+        said = f"banksman: {text} is taken for {found.id}; {others} called so"
+        print(said, file=sys.stderr)
+    return found

@@ -25,10 +25,12 @@ _CANDIDATES_SHOWN = 10
 
 
 class Entity(msgspec.Struct, frozen=True):
-    """An entity of the store, by its kind (a chart's name, or a user's own) and its full id."""
+    """An entity of the store, by its kind (a chart's name, or a user's own) and its full id.
+    `others`: how many of other runs, or older ones of its gate, the text could have meant too."""
 
     kind: str
     id: str
+    others: int = 0
 
 
 class NotFound(Exception):
@@ -53,8 +55,9 @@ def find(db: sqlite3.Connection, text: str, kinds: Iterable[str] = ()) -> Entity
     """The one entity of `kinds` (none given: of any) whose id is `text`, or ends with it.
 
     An end that begins at a "/" (or is a run's short part) goes before one that cuts a name in two;
-    where nothing ends so, the name of a run stands for it, or of a tool for its breaker.
-    Raises NotFound, Ambiguous.
+    a gate goes by its name too, and where nothing ends so, a run by its own, a breaker by its
+    tool's. Of several runs the newest unfinished one is meant, else the newest; of the entities of
+    one gate the last. Raises NotFound, Ambiguous.
     """
     wanted = tuple(kinds)
     head, _, rest = text.partition(":")
@@ -67,14 +70,44 @@ def find(db: sqlite3.Connection, text: str, kinds: Iterable[str] = ()) -> Entity
         return found
     ending = _ending(db, text, wanted) if text else []
     whole = [e for e in ending if e.id[-len(text) - 1] in "/-:" or text[0] in "/-~:"]
+    gates = _gates(db, text) if text and (not wanted or "test_gate" in wanted) else []
     named = _named(db, text, wanted) if not ending else []
-    for choice in (whole, ending, named):
-        if len(choice) == 1:
-            return choice[0]
-        if len(choice) > 1:
-            shown = [e.id for e in choice[:_CANDIDATES_SHOWN]]
-            raise Ambiguous(text, shown, len(choice))
+    if choice := whole or gates or ([] if ending else named):
+        return _meant(db, text, choice)
+    if len(ending) > 1:
+        raise Ambiguous(text, [e.id for e in ending[:_CANDIDATES_SHOWN]], len(ending))
+    if ending:
+        return ending[0]
     raise NotFound(text, wanted, _near(db, text, wanted))
+
+
+def _meant(db: sqlite3.Connection, text: str, choice: list[Entity]) -> Entity:
+    """The one of the run that a person has in mind."""
+    runs = _ranked(db)
+    best = min(runs.get(e.id.partition("/")[0], 0) for e in choice)
+    meant = [e for e in choice if runs.get(e.id.partition("/")[0], 0) == best]
+    lasts = {e.id.rpartition("~")[0] for e in meant}
+    if all(e.kind == "test_gate" for e in meant) and len(lasts) == 1:
+        meant = [max(meant, key=lambda e: int(e.id.rpartition("~")[2]))]
+    if len(meant) > 1:
+        shown = [e.id for e in meant[:_CANDIDATES_SHOWN]]
+        raise Ambiguous(text, shown, len(meant))
+    return msgspec.structs.replace(meant[0], others=len(choice) - 1)
+
+
+def _ranked(db: sqlite3.Connection) -> dict[str, int]:
+    """The place of each run: the newest unfinished one first, then the newest. What belongs to no
+    run is as near as the first."""
+    rows = db.execute("SELECT id FROM runs ORDER BY completed_at IS NOT NULL, n DESC")
+    return {row[0]: place for place, row in enumerate(rows)}
+
+
+def _gates(db: sqlite3.Connection, text: str) -> list[Entity]:
+    """Gates by their name in the plan: unit, gate:unit, or RUN/gate:unit."""
+    run, _, name = text.rpartition("/")
+    name = name.removeprefix("gate:")
+    rows = db.execute("SELECT id, run_id FROM test_gates WHERE name = ? ORDER BY n DESC", (name,))
+    return [Entity("test_gate", row[0]) for row in rows if row[1].endswith(run)]
 
 
 def _selects(wanted: tuple[str, ...], condition: str) -> str:

@@ -5,13 +5,25 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from runtime.store.read import connect
 from runtime.view.find import Ambiguous, Entity, NotFound, find
-from tests.runtime.view_kit import DONE, QUEUED, RUN, Record, a_gate, a_run, a_task, a_workstream
+from tests.runtime.view_kit import (
+    DONE,
+    NOW,
+    QUEUED,
+    RUN,
+    STARTED,
+    Record,
+    a_gate,
+    a_run,
+    a_task,
+    a_workstream,
+)
 
 OTHER = "weekly-23bcdfh"
 
@@ -29,6 +41,8 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]
     record.add("task", a_task("link"), *QUEUED)
     record.add("task", a_task("link~2"), *DONE, completed_at=record.at + 9, exit_code=0)
     record.add("test_gate", a_gate("lint"))
+    second = msgspec.structs.replace(a_gate("lint"), id=f"{RUN}/gate:lint~2", attempt=2)
+    record.add("test_gate", second)
     record.write()
     with closing(connect(record.state_dir / "banksman.db")) as found:
         found.row_factory = sqlite3.Row
@@ -73,16 +87,50 @@ def test_a_task_is_not_confused_with_its_retry(db: sqlite3.Connection) -> None:
 
 
 def test_the_kinds_asked_for_narrow_the_search(db: sqlite3.Connection) -> None:
-    with pytest.raises(Ambiguous):
-        find(db, "build/compile")
+    with pytest.raises(NotFound):
+        find(db, "build/compile", ["run"])
     assert find(db, "23bcdfg/build", ["workstream"]).kind == "workstream"
 
 
-def test_several_meanings_are_listed_newest_first(db: sqlite3.Connection) -> None:
-    with pytest.raises(Ambiguous) as several:
-        find(db, "build")
-    assert several.value.candidates == [f"{RUN}/build", f"{OTHER}/build"]
+def test_of_several_runs_the_newest_is_meant_and_the_others_are_counted(
+    db: sqlite3.Connection,
+) -> None:
+    assert find(db, "build") == Entity("workstream", f"{OTHER}/build", others=1)
+    assert find(db, "build/compile", ["task"]) == Entity("task", f"{OTHER}/build/compile", others=1)
+
+
+def test_an_unfinished_run_is_meant_before_a_newer_one_that_has_ended(tmp_path: Path) -> None:
+    record = Record(tmp_path / ".state")
+    record.add("run", a_run(RUN), *STARTED)
+    record.add("run", a_run(OTHER), *STARTED, ("completed", "run_completed"), completed_at=NOW + 9)
+    for run_id in (RUN, OTHER):
+        record.add("workstream", a_workstream("build", run_id))
+    record.write()
+    with closing(connect(record.state_dir / "banksman.db")) as found:
+        found.row_factory = sqlite3.Row
+        assert find(found, "build").id == f"{RUN}/build"
+
+
+def test_several_meanings_within_a_run_are_listed(tmp_path: Path) -> None:
+    record = Record(tmp_path / ".state")
+    record.add("run", a_run(RUN))
+    for stream in ("build", "ship"):
+        record.add("workstream", a_workstream(stream))
+        record.add("task", a_task("compile", stream))
+    record.write()
+    with closing(connect(record.state_dir / "banksman.db")) as found:
+        found.row_factory = sqlite3.Row
+        with pytest.raises(Ambiguous) as several:
+            find(found, "compile")
     assert several.value.count == 2
+    assert set(several.value.candidates) == {f"{RUN}/build/compile", f"{RUN}/ship/compile"}
+
+
+@pytest.mark.parametrize("text", ["lint", "gate:lint", f"{RUN}/gate:lint", "23bcdfg/gate:lint"])
+def test_a_gate_goes_by_its_name_and_the_last_entity_of_it_is_meant(
+    db: sqlite3.Connection, text: str
+) -> None:
+    assert find(db, text) == Entity("test_gate", f"{RUN}/gate:lint~2", others=1)
 
 
 def test_a_like_pattern_is_no_pattern(db: sqlite3.Connection) -> None:
@@ -114,6 +162,7 @@ def test_a_run_goes_by_its_name_where_only_one_has_it(db: sqlite3.Connection) ->
         find(db, "solo", ["task"])
 
 
-def test_a_name_that_several_runs_have_lists_them(db: sqlite3.Connection) -> None:
-    with pytest.raises(Ambiguous, match="means any of 2"):
-        find(db, "nightly")
+def test_a_name_that_several_runs_have_means_the_newest_unfinished_one(
+    db: sqlite3.Connection,
+) -> None:
+    assert find(db, "nightly") == Entity("run", OTHER, others=1)
