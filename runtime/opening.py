@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from runtime.crash import crash_points
 from runtime.errors import RuntimeStopped
 from runtime.events import Events
 from runtime.kinds import KINDS, Kind
+from runtime.known import passed_with
 from runtime.limits import CLOSE_TIMEOUT_S, INLINE_SLOTS
 from runtime.log import Log
 from runtime.perform import Performer, Performers
@@ -82,6 +84,8 @@ async def open_runtime(
         clock.start(store.head.at)
         layout = store.layout
         work = Work(layout.dir, layout.output, calls, clock=clock) if execute else None
+        if work is not None:
+            work.look_up(partial(passed_with, layout.db))
         all_kinds = {**KINDS, **{kind.name: kind for kind in own}}
         sup = _assemble(store, clock, all_kinds, crash_point, execute)
         users = Performers(performers or {}, sup.router.offer)

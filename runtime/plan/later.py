@@ -1,7 +1,7 @@
 """Keys of the plan format that this version knows and refuses, each with what brings it.
 
-They are refused and not ignored: a plan that asks for a breaker, a patch or an approval and runs
-without it would do other than it says.
+They are refused and not ignored: a plan that asks for a patch and runs without it would do
+other than it says.
 """
 
 from __future__ import annotations
@@ -33,9 +33,6 @@ TASK_LATER: Final[Mapping[str, Later]] = {
 LOOP_LATER: Final[Mapping[str, Later]] = {
     # It compares the trees that a tool leaves behind, and only the ledger takes them.
     "oscillation_threshold": Later(_LEDGER, "remove it; `max_error_repeats` sees most loops"),
-}
-GATE_LATER: Final[Mapping[str, Later]] = {
-    "approval": Later("approvals by a person", "remove it and give the gate a `command`"),
 }
 BUNDLE: Final = Later(_LEDGER, "write the plan as TOML; docs/plans.md shows the format")
 

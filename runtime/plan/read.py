@@ -28,7 +28,6 @@ from runtime.plan import fields, tools
 from runtime.plan.fault import Faults, Path, meant, quoted
 from runtime.plan.fields import BAD, Checker
 from runtime.plan.later import (
-    GATE_LATER,
     IDLE_RUN_KEYS,
     IDLE_RUN_TEXT,
     PLAN_LATER,
@@ -72,6 +71,7 @@ POOL_FIELDS: Final[Mapping[str, Checker]] = {
 GATE_FIELDS: Final[Mapping[str, Checker]] = {
     "type": fields.one_of("LINT", "UNIT", "INTEGRATION", "SECURITY"),
     "command": fields.argv,
+    "approval": fields.flag,
     "timeout_s": fields.seconds,
     "depends_on": fields.references,
     "expected_exit_codes": fields.exit_codes(1),
@@ -223,10 +223,25 @@ def _tools(table: Any, faults: Faults) -> Iterator[tuple[str, Tool]]:
 def _gates(table: Any, faults: Faults) -> Iterator[tuple[str, Gate]]:
     for name, at, value in _named(table, ("gates",), faults, "gates", PLAN_GATES_MAX):
         entry = _table_of(value)
-        found = _fields(entry, at, faults, "a gate", GATE_FIELDS, GATE_LATER)
-        if isinstance(entry, Mapping) and not {"command", "approval"} & entry.keys():
-            faults.error(at, "the gate has no command", 'add command = ["make", "check"]')
+        found = _fields(entry, at, faults, "a gate", GATE_FIELDS, {})
+        if isinstance(entry, Mapping):
+            _judge(entry, at, faults)
         yield name, Gate(**found)
+
+
+def _judge(gate: Mapping[Any, Any], at: Path, faults: Faults) -> None:
+    """A gate is judged by its command or by a person, never by both or by neither."""
+    by_person = gate.get("approval") is True
+    if by_person and "command" in gate:
+        cure = "make two gates, the one depending on the other"
+        faults.error((*at, "approval"), "the gate has a command too, which would judge it", cure)
+    elif "command" not in gate and gate.get("approval", False) is False:
+        cure = 'add command = ["make", "check"], or approval = true for a person to judge'
+        faults.error(at, "the gate has no command", cure)
+    for key in ("expected_exit_codes", "cwd", "env") if by_person else ():
+        if key in gate:
+            text = "has no effect where a person judges: nothing is run"
+            faults.warning((*at, key), text, "remove it")
 
 
 def _workstreams(table: Any, faults: Faults) -> dict[str, Workstream]:

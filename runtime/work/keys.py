@@ -13,6 +13,7 @@ import hmac
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def _files(
             found = os.stat(path) if path is not None else None
         except (OSError, ValueError):
             continue
-        if path is not None and found is not None:
+        if path is not None and found is not None and stat.S_ISREG(found.st_mode):
             yield os.path.realpath(path), found.st_size, found.st_mtime_ns
     if program is not None:
         yield from _packages(Path(program).parent.parent)
@@ -82,7 +83,7 @@ def _packages(environment: Path) -> Iterator[tuple[object, ...]]:
 def _encodable(value: object) -> object:
     """Names of files may be no text: JSON takes them by their bytes."""
     if isinstance(value, str):
-        return value if value.isascii() else value.encode(errors="surrogateescape").hex()
+        return value if value.isascii() else value.encode(errors="surrogatepass").hex()
     if isinstance(value, tuple | list):
         return [_encodable(each) for each in value]
     return value

@@ -38,6 +38,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     answer_timeout_s: float = 5.0
     # A reply is a result and an error at most; a longer line is no reply.
     reply_max: int = 1 << 20
+    # 50,000 files take well under a second; past this, most gates are done before the look is.
+    look_timeout_s: float = 10.0
     # Sync callables of inline workers at once; abandoned ones do not count.
     threads_max: int = 64
 

@@ -74,7 +74,7 @@ class Trees:
         async with self._lock:
             try:
                 return await self._look(cwd)
-            except (OSError, subprocess.SubprocessError) as error:
+            except (OSError, ValueError, subprocess.SubprocessError) as error:
                 raise NoTree(f"git could not be used: {error}") from error
 
     async def _look(self, cwd: str) -> Tree:

@@ -31,6 +31,7 @@ from runtime.work.pool import Pool
 from runtime.work.port import Executor, Report, WorkEffect
 from runtime.work.reap import Record, reap
 from runtime.work.site import Site
+from runtime.work.witness import Lookup
 
 
 def refusal() -> str | None:
@@ -92,6 +93,10 @@ class Work(Executor):
         name = name or f"{call.__module__}:{call.__qualname__}"
         self._calls[name] = call_of(call, inline=inline)
         return name
+
+    def look_up(self, lookup: Lookup) -> None:
+        """How a gate's verdict is found by its key; without it every gate's command is run."""
+        self._gates.bench.lookup = lookup
 
     @property
     def abandoned(self) -> int:

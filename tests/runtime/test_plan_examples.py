@@ -16,7 +16,6 @@ from actors import spec
 from runtime import limits
 from runtime.plan import Severity, check, load
 from runtime.plan.later import (
-    GATE_LATER,
     IDLE_RUN_KEYS,
     LOOP_LATER,
     PLAN_LATER,
@@ -115,7 +114,7 @@ def test_the_defaults_of_a_restart_are_documented() -> None:
 
 def test_what_comes_later_is_documented_with_what_brings_it() -> None:
     told = section("What comes later")
-    for later in (PLAN_LATER, RUN_LATER, TASK_LATER, LOOP_LATER, GATE_LATER):
+    for later in (PLAN_LATER, RUN_LATER, TASK_LATER, LOOP_LATER):
         for key, (comes_with, _) in later.items():
             row = next(line for line in told.splitlines() if re.search(rf"[`.\[]{key}[`\] ]", line))
             assert row.rstrip(" |").endswith(comes_with), key

@@ -10,7 +10,7 @@ import pytest
 
 from actors import spec
 from runtime.plan import Fault, PlanError, load
-from runtime.plan.later import GATE_LATER, PLAN_LATER, RUN_LATER, TASK_LATER
+from runtime.plan.later import PLAN_LATER, RUN_LATER, TASK_LATER
 from runtime.plan.read import (
     BUDGET_FIELDS,
     GATE_FIELDS,
@@ -236,10 +236,6 @@ LATER = [
     *((f"{key} = 1\n{RUN}{TASK}", 1, key) for key in PLAN_LATER),
     *((f"{RUN}{key} = 1\n{TASK}", 3, f"run.{key}") for key in RUN_LATER),
     *((f"{RUN}{TASK}{key} = 1", 5, f"workstreams.w.tasks.t.{key}") for key in TASK_LATER),
-    *(
-        (f"{RUN}[gates.g]\ncommand = ['x']\n{key} = 1\n{TASK}gates = ['g']", 5, f"gates.g.{key}")
-        for key in GATE_LATER
-    ),
 ]
 
 

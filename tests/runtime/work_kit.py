@@ -125,15 +125,19 @@ class Desk:
         self.work.perform(StopProcess(uet, kill, kill_timeout_s))
         return await self.next(ProcessExited, uet)
 
-    def run_gate(self, *command: str, timeout_s: float = 60.0, attempt: int = 1) -> None:
+    def run_gate(
+        self, *command: str, timeout_s: float = 60.0, attempt: int = 1, fresh: bool = False
+    ) -> None:
         folder = str(self.folder)
-        self.work.perform(RunGate(GATE, attempt, command, timeout_s, ".", {}, (), folder))
+        self.work.perform(RunGate(GATE, attempt, command, timeout_s, ".", {}, (), folder, fresh))
 
     def kill_gate(self, reason: str = "cancelled") -> None:
         self.work.perform(KillGate(GATE, reason))
 
-    async def gate(self, *command: str, timeout_s: float = 60.0, attempt: int = 1) -> Outcome:
-        self.run_gate(*command, timeout_s=timeout_s, attempt=attempt)
+    async def gate(
+        self, *command: str, timeout_s: float = 60.0, attempt: int = 1, fresh: bool = False
+    ) -> Outcome:
+        self.run_gate(*command, timeout_s=timeout_s, attempt=attempt, fresh=fresh)
         ended = await self.next(GateEnded, GATE)
         assert ended.attempt == attempt
         return ended.outcome
