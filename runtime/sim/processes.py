@@ -103,6 +103,7 @@ class Processes:
         self.orphans: list[Process] = []  # of former owners, not known dead
         self.gates: dict[str, GateRun] = {}
         self.executing: dict[str, str] = {}  # by lease: the id of the task that really runs
+        self.survivors: dict[str, str] = {}  # of KILL, by lease: the uet that ran it
         self._pids = 1000
         self._does: dict[type, Any] = {
             StartProcess: self._start,
@@ -196,6 +197,7 @@ class Processes:
         assert process.effect is not None
         left = Outcome(reason=process.ending or "lost", error="survived KILL", alive=True)
         self._say(process, WorkEnded(process.effect.lease, left))
+        self.survivors[process.effect.lease] = process.uet
         process.effect = None  # what survived goes on, and is told of no more
         self._die(process, None)
 
@@ -345,6 +347,7 @@ class Processes:
         effect = process.effect
         assert effect is not None
         left = Outcome(reason=process.ending, error="survived KILL", alive=True)
+        self.survivors[effect.lease] = process.uet
         process.effect, process.ending, process.command = None, None, ""
         process.life += 1
         self._say(process, WorkEnded(effect.lease, left))
@@ -422,12 +425,22 @@ class Processes:
         for process in list(self.orphans):
             if process.uet not in on_record:
                 continue
-            lease = process.effect.lease if process.effect is not None else ""
-            if process.command == "runs" and self._engine.fault("undead", process.uet):
-                undead.add(lease)
+            effect = process.effect
+            runs = effect is not None and process.command == "runs"
+            if effect is not None and runs and self._engine.fault("undead", process.uet):
+                undead.add(effect.lease)
+                self.survivors[effect.lease] = process.uet
                 self.orphans.remove(process)
+            else:
+                self._notices(process)
+        for lease, uet in list(self.survivors.items()):
+            if uet not in on_record or lease in undead:
                 continue
-            self._notices(process)
+            if self._engine.fault("undead", uet):
+                undead.add(lease)
+            else:
+                del self.survivors[lease]
+                self._engine.outside("dead", self.executing.pop(lease), lease)
         return frozenset(undead)
 
     # --- how it speaks ---------------------------------------------------------------------------
