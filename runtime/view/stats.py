@@ -78,14 +78,15 @@ def overrides(db: sqlite3.Connection, since: float, limit: int) -> list[Override
         " WHERE operator IS NOT NULL AND transitioned_at >= ? ORDER BY seq",
         (since,),
     ).fetchall()
-    ordered = {_key(row) for row in rows}
+    ordered = {_key(row) for row in rows if row["noted"] or row["trigger"] in _ENDS_ABOVE}
+    noted = {_moment(row) for row in rows if row["noted"]}
     found: dict[tuple[str, str, str], Override] = {}
-    last: tuple[str, ...] = ()
+    last: tuple[str, str, float] | None = None
     for row in rows:
-        entity = (row["operator"], row["reason"], row["entity_id"], row["transitioned_at"])
-        if _follows(row, ordered) or (not row["noted"] and entity == last):
+        moment = _moment(row)
+        if not row["noted"] and (moment in noted or moment == last or _follows(row, ordered)):
             continue
-        last = entity
+        last = moment
         kind = (row["operator"], row["event_type"], row["trigger"])
         count = found[kind].count + 1 if kind in found else 1
         facts = (row["transitioned_at"], row["entity_id"], row["reason"])
@@ -112,10 +113,13 @@ def _key(row: sqlite3.Row) -> tuple[str, str | None, str, str]:
     return row["operator"], row["reason"], row["entity_id"], what
 
 
+def _moment(row: sqlite3.Row) -> tuple[str, str, float]:
+    """Whose hand on what, and when: rows that agree in this are one turn's."""
+    return row["operator"], row["entity_id"], row["transitioned_at"]
+
+
 def _follows(row: sqlite3.Row, ordered: set[tuple[str, str | None, str, str]]) -> bool:
     """Whether the row tells what another command led to."""
-    if row["noted"]:
-        return False
     operator, reason, entity_id, trigger = _key(row)
     for command, leads_to in _LEADS_TO.items():
         if leads_to in {None, trigger} and (operator, reason, entity_id, command) in ordered:
