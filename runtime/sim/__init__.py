@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from runtime.sim.case import Result as Result
     from runtime.sim.declare import SimulationFailed as SimulationFailed
     from runtime.sim.declare import simulate as simulate
+    from runtime.sim.histories import check_linearizable as check_linearizable
     from runtime.sim.report import Report as Report
     from runtime.sim.scenario import Sim as Sim
     from runtime.sim.small import SmallWorld as SmallWorld
@@ -29,6 +30,7 @@ __all__ = [
     "Sim",
     "SimulationFailed",
     "SmallWorld",
+    "check_linearizable",
     "faults",
     "simulate",
     "worlds",
@@ -43,6 +45,7 @@ _PLACES = {
     "Sim": ("runtime.sim.scenario", "Sim"),
     "SimulationFailed": ("runtime.sim.declare", "SimulationFailed"),
     "SmallWorld": ("runtime.sim.small", "SmallWorld"),
+    "check_linearizable": ("runtime.sim.histories", "check_linearizable"),
     "faults": ("runtime.sim.faults", ""),
     "simulate": ("runtime.sim.declare", "simulate"),
     "worlds": ("runtime.sim.worlds", ""),

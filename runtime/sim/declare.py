@@ -65,7 +65,8 @@ def where(error: BaseException, file: str | None) -> str:
     the line that raised."""
     said = " ".join(str(error).split())
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if file is not None and os.path.samefile(f.filename, file)]
+    real = os.path.realpath(file) if file is not None else ""
+    own = [f for f in frames if os.path.realpath(f.filename) == real]
     at = (own or frames)[-1]
     text = f"{type(error).__name__}: {said}" if said else type(error).__name__
     return f"{os.path.relpath(at.filename)}:{at.lineno}: {text}"
@@ -154,6 +155,20 @@ class Simulate:
         if found.base != base:
             found.base = base
         return found.explore(changed, say)
+
+    def model(
+        self, reference: Any, /, refs: str = "", **asked: Any
+    ) -> Callable[[Function], Callable[[], None]]:
+        """As the decorator, and every answer of the actors whose address begins with `refs` is held
+        against the reference model; see `Sim.model`."""
+        world = asked.pop("world", None)
+
+        def compared(sim: Sim) -> None:
+            if world is not None:
+                world(sim)
+            sim.model(reference, refs)
+
+        return lambda function: _declared(function, {**asked, "world": compared})
 
     def exhaustive(self, world: SmallWorld | None = None, /, *promises: Any, **bounds: Any) -> Any:
         """Visits every state of a small world within the bounds (`crashes`, `drops`, `depth_max`,

@@ -22,6 +22,7 @@ from runtime.kinds import Kind
 from runtime.sim.behaviour import Behave, Behaviour, Matcher, Tools
 from runtime.sim.clients import Clients, Operation, Submission, checked
 from runtime.sim.expectations import Always, Eventually, Expectations, Sometimes
+from runtime.sim.histories import Model, Reference
 from runtime.sim.invariants import default_monitors
 from runtime.sim.moments import Moment
 from runtime.sim.operator import Operator
@@ -197,6 +198,11 @@ class Sim:
         """True at this rate."""
         n = self._drawn[label] = self._drawn.get(label, 0) + 1
         return self._engine.choices.chance(f"maybe/{label}/{n}", probability)
+
+    def model(self, reference: Model[Any], refs: str = "") -> None:
+        """Holds every answer of the actors whose address begins with `refs` against a reference
+        model: `initial(ref)` and `step(state, message) -> (state, answer)`, both pure."""
+        self.watch(Reference(reference, self.history, refs))
 
     def history(self) -> list[Operation]:
         """Every question asked so far, with its answer: for a check of linearizability."""
