@@ -50,3 +50,15 @@ def test_the_digest_actor_of_a_module_outside_goes_on_where_it_was(tmp_path: Pat
     events = run(*BANKSMAN, "events", "--json", "--state-dir", state, cwd=tmp_path)
     kinds = {json.loads(line)["entity_type"] for line in events.stdout.splitlines()}
     assert kinds == {"digest"}
+
+
+def test_the_breaker_example_shows_one_that_opens_and_the_probe_that_closes_it(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns(".*"))
+    done = banksman("run", str(tmp_path / "examples" / "breaker.toml"), cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    which = ("--type", "circuit_breaker_state_transition", "--json")
+    events = banksman("events", *which, cwd=tmp_path).stdout.splitlines()
+    moves = [json.loads(line)["to_state"] for line in events]
+    assert moves == ["closed", "open", "half_open", "open", "half_open", "closed"]
