@@ -14,6 +14,7 @@
 | ends are bottom-up           | each end of a run or workstream                               |
 | messages are conserved       | at rest: what is stored as under way is under way             |
 | memory is what is stored     | at rest, now and then: every value, and the log's last word   |
+| infrastructure burns nothing | each result that is no fault of the work                      |
 | growth is bounded            | at rest: timers, lost waiters; the end: rows of each task     |
 | deciding is pure             | one turn in so many (`observing`)                             |
 
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors import effects as fx
 from actors.guard_messages import Admit, Settle, Ticket
+from actors.messages import WorkFinished
 from runtime.sim.legality import core_monitors
 from runtime.sim.monitors import Monitor
 
@@ -80,7 +82,7 @@ class Starts(_Counted):
         for gate in task.spec.gates:
             if gate not in task.gates.waived and not _has_passed(world, gate):
                 world.fail(self.name, f"{task.id} runs, and {gate} has not passed")
-        if task.spec.breaker is not None and task.ticket is None:
+        if task.spec.breaker is not None and task.admitted is None:
             world.fail(self.name, f"{task.id} runs without a ticket of {task.spec.breaker}")
 
     @staticmethod
@@ -123,7 +125,7 @@ class Breakers(_Counted):
             return
         if type(message) is Admit:
             self.looked += 1
-            self._admitted(world, cell.address, decision)
+            self._admitted(world, cell.address, before, decision)
         elif type(message) is Settle and message.ticket.epoch != before.epoch:
             self.looked += 1
             after = decision.state
@@ -134,39 +136,38 @@ class Breakers(_Counted):
                 known = f"epoch {message.ticket.epoch}, it is in {before.epoch}"
                 world.fail(self.name, f"{cell.address} counts a result of {known}")
 
-    def _admitted(self, world: World, address: str, decision: Decision[Any]) -> None:
+    def _admitted(self, world: World, address: str, before: Any, decision: Decision[Any]) -> None:
         after = decision.state
         for ticket in map(_ticket_of, decision.effects):
             if ticket is None or after.mode in {"shadow", "disabled"}:
                 continue
             if after.state == "open":
                 world.fail(self.name, f"{address} is open, and lets {ticket.owner} through")
-            if after.state == "half_open" and (after.probe is None or after.probe != ticket):
+            if after.state == "half_open" and before.probe is not None and not decision.edges:
                 world.fail(self.name, f"{address} is half open, and lends a second probe")
-
-    def on_commit(self, world: World, epoch: Any) -> None:
-        for cell in epoch.cells:
-            if cell.kind.name == "circuit_breaker" and cell.value.state == "half_open":
-                self._one_probe(world, cell.value)
-
-    def _one_probe(self, world: World, breaker: Any) -> None:
-        self.looked += 1
-        calling = [
-            cell.address
-            for cell in world.cells.values()
-            if cell.kind.name in {"task", "test_gate"}
-            and (ticket := getattr(cell.value, "ticket", None)) is not None
-            and isinstance(ticket, Ticket)
-            and (ticket.breaker, ticket.epoch) == (breaker.id, breaker.epoch)
-            and not ticket.would_refuse
-        ]
-        if len(calling) > 1 and breaker.mode == "auto":
-            world.fail(self.name, f"{breaker.id} is half open, and is called by {calling}")
 
 
 def _ticket_of(effect: Any) -> Ticket | None:
     said = effect.message if type(effect) is fx.Send else getattr(effect, "value", None)
     return said if isinstance(said, Ticket) else None
+
+
+class Accounting(_Counted):
+    """What machines do to work burns none of its attempts."""
+
+    name = "infrastructure burns nothing"
+
+    def on_turn(
+        self, world: World, cell: Cell, before: Any, message: Any, decision: Decision[Any]
+    ) -> None:
+        if type(message) is not WorkFinished or not message.outcome.infrastructure:
+            return
+        if message.outcome.alive or before.lease != message.lease or before.ending is not None:
+            return
+        self.looked += 1
+        if decision.state.retry_count != before.retry_count:
+            text = f"{cell.address} was {message.outcome.reason}, and an attempt is burned"
+            world.fail(self.name, text)
 
 
 class BottomUp(_Counted):
@@ -378,6 +379,7 @@ def default_monitors() -> list[Monitor]:
         *core_monitors(),
         Starts(),
         Breakers(),
+        Accounting(),
         BottomUp(),
         WriteAhead(),
         Acknowledged(),

@@ -185,8 +185,8 @@ def _of(column: str, path: str, what: str = "extract") -> str:
 
 _CALLS = (
     " FROM tasks t JOIN circuit_breakers b"
-    f" ON b.id = {_of('t.value', '$.ticket.breaker')}"
-    f" AND coalesce({_of('b.value', '$.epoch')}, 0) = {_of('t.value', '$.ticket.epoch')}"
+    f" ON b.id = {_of('t.value', '$.admitted.breaker')}"
+    f" AND coalesce({_of('b.value', '$.epoch')}, 0) = {_of('t.value', '$.admitted.epoch')}"
     " WHERE b.mode <> 'shadow' AND b.state = "
 )
 _LAST = " JOIN state_transitions a ON a.seq = e.audit_seq"
@@ -222,6 +222,8 @@ PROMISES = (
     (
         "it is half open, and {} calls are made under tickets of its present epoch",
         f"SELECT 'circuit_breaker ' || b.id, count(*){_CALLS}'half_open'"
+        # One that was freed with its owner, and has not heard of it yet, has an older number.
+        f" AND {_of('t.value', '$.admitted.serial')} = coalesce({_of('b.value', '$.serial')}, 0)"
         " GROUP BY b.id HAVING count(*) > 1",
     ),
     _replayed("the audit says that it was tried again {} times", "retry_count", "1"),

@@ -232,7 +232,7 @@ async def test_a_call_under_a_ticket_of_an_open_breakers_own_epoch_is_named(tmp_
     with closing(plain(tmp_path)) as db:
         breaker = db.execute("SELECT id FROM circuit_breakers").fetchone()[0]
     ticket = f"json_object('breaker', '{breaker}', 'epoch', 0, 'serial', 0)"
-    change = f"UPDATE tasks SET value = json_set(value, '$.ticket', {ticket})"
+    change = f"UPDATE tasks SET value = json_set(value, '$.admitted', {ticket})"
     opened = "UPDATE circuit_breakers SET state = 'open'"
     texts = [f[2] for f in forge(tmp_path, change, opened) if f[0] == "relation"]
     assert len(texts) == 3
@@ -245,8 +245,8 @@ async def test_a_half_open_breaker_with_two_calls_is_named(tmp_path: Path) -> No
     with closing(plain(tmp_path)) as db:
         breaker = db.execute("SELECT id FROM circuit_breakers").fetchone()[0]
     ticket = f"json_object('breaker', '{breaker}', 'epoch', 0, 'serial', 1)"
-    change = f"UPDATE tasks SET value = json_set(value, '$.ticket', {ticket})"
-    half = "UPDATE circuit_breakers SET state = 'half_open'"
+    change = f"UPDATE tasks SET value = json_set(value, '$.admitted', {ticket})"
+    half = "UPDATE circuit_breakers SET state = 'half_open', value = json_set(value, '$.serial', 1)"
     texts = [f[2] for f in forge(tmp_path, change, half) if f[0] == "relation"]
     assert texts == ["it is half open, and 3 calls are made under tickets of its present epoch"]
 
