@@ -81,7 +81,9 @@ def why_command(call: Call, case: Path, event: int | None) -> int:
 
 
 @click.command("trace")
-@click.argument("case", type=click.Path(path_type=Path))
+@click.argument("case", metavar="CASE or SCRIPT::NAME")
+@click.option("--seed", type=click.IntRange(min=0), help="Of a script: the run of this seed.")
+@click.option("--strategy", metavar="NAME", help="Of a script: with this strategy.")
 @click.option(
     "--format",
     "form",
@@ -90,11 +92,12 @@ def why_command(call: Call, case: Path, event: int | None) -> int:
     help="Columns, a sequence diagram, a page, or JSON lines.",
 )
 @shared
-def trace_command(call: Call, case: Path, form: str) -> int:
-    """Run a saved case again and show every event of it."""
+def trace_command(call: Call, case: str, seed: int | None, strategy: str | None, form: str) -> int:
+    """Run a saved case again, or a seed of a script, and show every event of it."""
     from runtime.sim import html, story, trace  # noqa: PLC0415 - lazy
 
-    result = _recorded(case)
+    is_case = case.endswith(".json")
+    result = _recorded(Path(case)) if is_case else _of_seed(case, seed or 0, strategy)
     if call.as_json or form == "json":
         lines: Iterator[str] | Sequence[str] = trace.json_lines(result)
     elif form == "mermaid":
@@ -137,6 +140,25 @@ def _recorded(path: Path) -> Result:
         found = load(_found(saved.case.scenario, path))
         case = msgspec.structs.replace(saved.case, scenario=found.locator)
         return found.run(case, record=True)
+
+
+def _of_seed(script: str, seed: int, strategy: str | None) -> Result:
+    """The run that a campaign would make of this seed."""
+    import msgspec  # noqa: PLC0415 - lazy
+
+    from runtime.cli.simulating import told_as_stops  # noqa: PLC0415 - it imports this module
+    from runtime.sim import settings  # noqa: PLC0415 - lazy
+    from runtime.sim.pool import Plan  # noqa: PLC0415 - lazy
+    from runtime.sim.script import load  # noqa: PLC0415 - lazy
+
+    with told_as_stops():
+        found = load(script)
+        try:
+            asked = settings.read({"strategy": strategy}, found.settings)
+        except settings.BadSetting as error:
+            raise Stop(Exit.USAGE, str(error)) from None
+        base = msgspec.structs.replace(found.base, strategy=asked.strategy, depth=asked.depth)
+        return found.run(Plan(found.locator, base).case(seed), record=True)
 
 
 def _found(locator: str, case: Path) -> str:

@@ -12,7 +12,7 @@ import msgspec
 
 from runtime.sim import cases
 from runtime.sim.case import Case, Config, Result
-from runtime.sim.finding import Finding
+from runtime.sim.finding import Finding, near
 from runtime.sim.pool import Load, Plan, Runnable, sums
 from runtime.sim.report import Ended, Explored, Found, Known, Report
 from runtime.sim.settings import ENDLESS, Settings
@@ -104,7 +104,7 @@ class _Campaign:
         try:
             self._run_saved(path, cases.read(path))
         except cases.BadCase as error:
-            self._known.append(Known(str(path), "cannot be read", str(error)))
+            self._known.append(Known(near(path), "cannot be read", str(error)))
 
     def _run_saved(self, path: Path, case: cases.Saved) -> Result:
         # Saved elsewhere, perhaps: here the scenario has this name.
@@ -118,7 +118,7 @@ class _Campaign:
         elif case.failure is not None and not cases.aligned(case, now):
             state = "stale"
             text = "what it steers no longer comes up, so it proves nothing: find it anew"
-        self._known.append(Known(str(path), state, text))
+        self._known.append(Known(near(path), state, text))
         return now
 
     def _replay(self, path: Path) -> None:

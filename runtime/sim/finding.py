@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -82,7 +83,7 @@ class Finding:
             chain=story.how_it_came(recorded.happenings, failure.n),
             parted=self._parted(recorded),
             replay=replay,
-            case_file=str(path or ""),
+            case_file="" if path is None else near(path),
             timeline=self._draw(recorded, steps, replay),
         )
 
@@ -96,7 +97,7 @@ class Finding:
 
     def _how(self, path: Path | None, seed: int) -> str:
         option = self._settings.option
-        what = f"{option}seed {seed}" if path is None else f"{option}case {path}"
+        what = f"{option}seed {seed}" if path is None else f"{option}case {near(path)}"
         return f"{self._settings.command} '{self._settings.target or self._locator}' {what}"
 
     def _draw(self, recorded: Result, steps: tuple[str, ...], replay: str) -> str:
@@ -108,7 +109,7 @@ class Finding:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{cases.slug(self._name)}-{recorded.case.seed}.html"
         path.write_text(html.page(recorded, steps=steps, replay=replay), encoding="utf-8")
-        return str(path)
+        return near(path)
 
     def _parted(self, recorded: Result) -> str:
         """Where the failure leaves a run that passes, the nearest first."""
@@ -129,3 +130,9 @@ class Finding:
             yield "a passing run, the same but for the last of these", without
         if self._passed is not None:
             yield f"the last passing seed ({self._passed.seed})", self._passed
+
+
+def near(path: Path) -> str:
+    """The path as one types it from here."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

@@ -86,7 +86,9 @@ class Found(msgspec.Struct, frozen=True):
         yield from (f"    {plain(line)}" for line in failure.detail[:_DETAIL_MAX])
         again = f", and {self.times - 1} more like it" if self.times > 1 else ""
         strategy = self.found_by.config.strategy
-        yield f"  found by  seed {self.found_by.seed} ({strategy}), run {self.nth:,}{again}"
+        by = f"seed {self.found_by.seed} ({strategy})"
+        by = f"{by}, run {self.nth:,}{again}" if self.nth else f"a saved case, {by}"
+        yield f"  found by  {by}"
         yield f"  replay    {self.replay}"
         if self.smaller is not None:
             yield f"  shrunk    {self.smaller}"
@@ -177,6 +179,8 @@ def summary(report: Report) -> str:
     speed = f"{e.events / e.seconds:,.0f} events/s" if e.seconds > 0 else "no time"
     found = _many(len(report.failures), "bug") if report.failures else "nothing found"
     known = f", {_many(len(report.known), 'saved case')}" if report.known else ""
+    if known and not e.runs:
+        return f"{report.name}: {found}{known}"
     return (
         f"{report.name}: {found} in {_many(e.runs, 'run')}{known}; {_many(e.events, 'event')}, "
         f"{speed}, {length(e.simulated_s)} simulated in {e.seconds:.1f} s; "

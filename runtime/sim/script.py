@@ -54,7 +54,13 @@ def find(target: str) -> list[Found]:
 
 def load(locator: str) -> Simulation:
     """The one simulation of a locator, in whatever process this is."""
-    (found,) = find(locator)
+    several = find(locator)
+    found = several[0]
+    if len(several) > 1:
+        names = ", ".join(each.name for each in several)
+        raise BadScript(
+            f"{locator} has several simulations", f"name one: {locator}::NAME of {names}"
+        )
     if isinstance(found, Proof):
         raise BadScript(f"{locator} is exhaustive: it has no seeds", "run it without options")
     return found

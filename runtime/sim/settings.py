@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from runtime.sim import cases, seeds
-from runtime.sim.faults import SWARM
+from runtime.sim.faults import COMPOUND, KINDS, SWARM
 from runtime.sim.seeds import PORTFOLIO, Seeds
 from runtime.sim.strategies import STRATEGIES
 
@@ -100,7 +100,7 @@ def duration(text: str) -> float:
 def faults(text: str) -> dict[str, float]:
     """Faults as they are typed: "none", "default", or "crash=0.01,disk_full" and the like.
 
-    Raises BadSetting for what cannot be read; an unknown kind is named by the engine.
+    Raises BadSetting.
     """
     if text.strip() in ("none", ""):
         return {}
@@ -108,6 +108,10 @@ def faults(text: str) -> dict[str, float]:
     for part in text.split(","):
         kind, sign, rate = part.strip().partition("=")
         name = SWARM if kind == "default" else kind
+        if name not in (SWARM, *COMPOUND, *KINDS):
+            raise BadSetting(
+                f"fault {kind!r}: want one of {', '.join(('default', *COMPOUND, *KINDS))}"
+            )
         try:
             found[name] = float(rate) if sign else (1.0 if name == SWARM else _RATE)
         except ValueError:

@@ -37,7 +37,8 @@ def _step(key: str, value: int, happening: Happening | None) -> str:
             detail = f": {plain(happening.detail)}" if happening and happening.detail else ""
             return f"{KINDS.get(kind, plain(kind))}{detail}{when}, {actor}"
         case Sort.LATENCY:
-            return f"{plain(what_of(key))} of {actor} takes {length(WAITS[min(value, 63)])}{when}"
+            wait = length(WAITS[min(value, 63)])
+            return f"{plain(what_of(key))} of {actor} takes {wait} longer than it must{when}"
         case Sort.ORDER:
             with_ = f" with {plain(happening.what)}" if happening is not None else ""
             return f"{actor} is held back{with_}{when}"
