@@ -15,13 +15,13 @@ from collections.abc import Iterator
 
 MANY = frozenset({"args", "files"})
 ONE = frozenset({"prompt", "workdir"})
-_PLACE = re.compile(r"\{\{([a-z_]+)\}\}|\{([a-z_]+)\}")
+_PLACE = r"\{\{([a-z_]+)\}\}|\{([a-z_]+)\}"
 
 
 def placeholders(command: tuple[str, ...]) -> Iterator[tuple[int, str, bool]]:
     """Each placeholder: the index of its element, its name, and whether it is all of it."""
     for index, element in enumerate(command):
-        for found in _PLACE.finditer(element):
+        for found in re.finditer(_PLACE, element):
             if found[2] is not None:
                 yield index, found[2], found[0] == element
 
@@ -47,7 +47,7 @@ def expanded(
         if element in many:
             argv += many[element]
         else:
-            argv.append(_PLACE.sub(lambda found: _filled(found, one), element))
+            argv.append(re.sub(_PLACE, lambda found: _filled(found, one), element))
     return tuple(argv)
 
 

@@ -121,7 +121,7 @@ def test_refused_it_gives_the_slot_back_and_waits_where_it_stood() -> None:
 def test_its_queue_timeout_goes_on_while_it_is_parked() -> None:
     parked = lived(ASSIGNED, REFUSAL, queue_timeout_s=9.0)
     ended = decide(parked, m.TimerFired("queue"), 60.0).state
-    assert (ended.state, ended.reason) == (State.FAILED, "queue timeout")
+    assert (ended.state, ended.reason) == (State.FAILED, "queue timeout after 9 s")
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_a_parked_task_that_waits_too_long_fails_by_its_queue_timeout() -> None:
     world.submit(plan(slots=1, queue_timeout_s=30.0))
     world.drive()
     reasons = {t.reason for t in world.of("task")}
-    assert reasons == {"exit code 70", "queue timeout"}
+    assert reasons == {"exit code 70", "queue timeout after 30 s"}
 
 
 def test_a_rate_limit_parks_all_of_the_tool_and_none_burns_an_attempt() -> None:
