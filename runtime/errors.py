@@ -80,3 +80,11 @@ class RuntimeStopped(BanksmanError):
     def __init__(self, why: str) -> None:
         super().__init__(f"the runtime has stopped: {why}")
         self.why = why
+
+
+class NotConfined(BanksmanError):
+    """This machine cannot confine a pool of the owner's as it asks; nothing was opened."""
+
+    def __init__(self, pool: str, why: str, cure: str) -> None:
+        super().__init__(f"the pool {pool} cannot be confined here: {why}; {cure}")
+        self.pool = pool

@@ -32,6 +32,7 @@ from runtime.perform import Performer, Performers
 from runtime.recovery import RecoveryReport
 from runtime.runtime import Runtime
 from runtime.seed import creator_kind, furnish
+from runtime.slots import refuse_unconfined
 from runtime.store import Store
 from runtime.supervisor import Supervisor
 from runtime.version import VERSION
@@ -67,9 +68,11 @@ async def open_runtime(
     `role`: what a second process is told: "run" takes no further plans from others, "daemon" does.
     `performers`: what carries out their `Perform` effects, by name. `calls`: callables by name,
     for `Task.call`. `execute=False`: only commands are taken, nothing is started.
-    Raises OwnerBusy where another process owns the directory, and the store's other errors.
+    Raises OwnerBusy where another process owns the directory, NotConfined where a pool of `pools`
+    cannot have its sandbox, and the store's other errors.
     """
     began = time.perf_counter()
+    refuse_unconfined(pools or {})
     clock = clock or SystemClock()
     crash_point = crash_points(os.environ)
     own = tuple(kinds)

@@ -1,4 +1,5 @@
-"""The owner's slots that a submission finds gone: a new one under an id that was never used.
+"""The owner's own slots: whether they can be what they ask for, and new ones for those that a
+submission finds gone, under ids that were never used.
 
 A slot that was retired for an undead task left another in its place; one that was drained left
 none, and its row stays for ever.
@@ -6,14 +7,29 @@ none, and its row stays for ever.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
 from actors import worker
 from actors.effects import Spawn
-from actors.spec import WorkerSeed
+from actors.spec import Pool, WorkerSeed
+from runtime.errors import NotConfined
 from runtime.supervisor import Supervisor
+from runtime.work.fence import fence_refusal
+
+
+def refuse_unconfined(pools: Mapping[str, Pool]) -> None:
+    """Raises NotConfined where a pool asks for a sandbox that it cannot have."""
+    for name, pool in pools.items():
+        if pool.sandbox == "none":
+            continue
+        if pool.kind == "inline":
+            cure = 'write kind = "process"'
+            raise NotConfined(name, "no fence surrounds the owner's own process", cure)
+        refusal = fence_refusal()
+        if refusal is not None:
+            raise NotConfined(name, *refusal)
 
 
 async def vacant(spawns: Iterable[Spawn], sup: Supervisor, now: float) -> tuple[Spawn, ...]:

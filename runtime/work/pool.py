@@ -181,7 +181,7 @@ class Pool:
             case LaunchedReply():
                 self._report(uet, Launched(reply.lease, reply.pid, reply.pid, reply.ticks))
             case EndedReply():
-                child.lease = child.withdrawn = child.details = None
+                child.lease = child.withdrawn = None
                 child.host.expect(None)
                 if child.asked:
                     self._expect_exit(child)

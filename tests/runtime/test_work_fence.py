@@ -15,6 +15,7 @@ from actors import spec
 from actors.effects import StartProcess
 from actors.messages import ProcessExited, ProcessStarted
 from runtime import PlanError, Runtime, VirtualClock, open_runtime
+from runtime.errors import NotConfined
 from runtime.work import fence
 from runtime.work.child.proc import descendants, look
 from runtime.work.fence import fence_refusal
@@ -308,6 +309,16 @@ async def test_such_a_plan_is_refused_at_its_submission_with_the_cure(
             await rt.submit(plan(tmp_path, "true"))
     assert "workers.local.sandbox" in str(refused.value)
     assert "install it (apt install bubblewrap)" in str(refused.value)
+
+
+async def test_an_owner_whose_own_pool_cannot_be_fenced_is_not_opened(
+    tmp_path: Path, no_bwrap: None
+) -> None:
+    pools = {"local": spec.Pool(sandbox="write-fence")}
+    with pytest.raises(NotConfined, match="the pool local cannot be confined here: bubblewrap"):
+        async with open_runtime(tmp_path / ".state", pools=pools):
+            pass
+    assert not (tmp_path / ".state").exists()
 
 
 def test_a_fence_that_holds_nothing_is_found_out_by_trying(
