@@ -192,7 +192,8 @@ class WorkSpent(Message, frozen=True):
 
 
 class WorkstreamStuck(Message, frozen=True):
-    """To the run: all that is left of a READY workstream is BLOCKED (`stuck`), or no longer."""
+    """To the run: nothing but a person moves a READY, RUNNING or VALIDATING workstream (`stuck`),
+    for all that is left of it is BLOCKED or waits for gates that found nothing; or no longer."""
 
     workstream: Address
     stuck: bool
@@ -276,6 +277,14 @@ class TaskBlocked(Message, frozen=True):
 
     task: Address
     blocked: bool
+
+
+class TaskStalled(Message, frozen=True):
+    """To the workstream: nothing but a person moves a VALIDATING task (`stalled`), for its gates
+    found nothing out, or something does again. At its end it has told that it does."""
+
+    task: Address
+    stalled: bool
 
 
 class TaskEnded(Message, frozen=True):

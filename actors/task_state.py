@@ -13,6 +13,7 @@ import msgspec
 from actors import messages as m
 from actors.guard_messages import Ticket
 from actors.machine import Chart, Edge, Turn
+from actors.messages import Standing
 from actors.override import Wanted
 from actors.spec import TaskSeed
 from actors.waits import Waits
@@ -102,6 +103,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     total_due: float | None = None
     ticket: str | None = None  # of the validation in progress
     unverified: int = 0  # gates of that validation that have not passed
+    withheld: int = 0  # those of them that found nothing out, and were not run again
+    stalled: bool = False  # that is all of them: who waits for it knows
     judges: tuple[str, ...] = ()
     replaced_by: str | None = None
     offered: m.Assigned | None = None  # QUEUED: the slot that is kept while its breaker is asked
@@ -167,6 +170,8 @@ class TaskTurn(Turn[Task]):
         **changes: Any,
     ) -> None:
         """Takes an edge. `timeout`: a timeout led to it."""
+        if self.value.stalled:
+            self.stall(stalled=False)
         task, now = self.value, self.now
         since = task.since if task.state is State.RUNNING else task.started_at
         metadata = TaskMetadata(
@@ -187,6 +192,19 @@ class TaskTurn(Turn[Task]):
             since=now,
             **changes,
         )
+
+    def stall(self, *, stalled: bool) -> None:
+        """VALIDATING: tells whoever waits whether anything but a person moves it."""
+        task = self.value
+        if stalled is task.stalled:
+            return
+        self.change(stalled=stalled)
+        self.send(task.workstream, m.TaskStalled(task.address, stalled))
+        was, stands = Standing.WAITING, Standing.STALLED
+        if not stalled:
+            was, stands = stands, was
+        reason = task.reason if stalled else None
+        self.tell(m.DependencyBlocked(task.address, stands, was, reason))
 
     def tell(self, order: Waiting, index: int = 0) -> None:
         """Tells all who wait for this task, from `index` on, a slice of them in a turn."""

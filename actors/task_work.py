@@ -100,7 +100,8 @@ def _finished(turn: TaskTurn, outcome: Outcome) -> None:
     elif task.wanted is not None and task.ending == task_override.ENDING:
         _overridden(turn, outcome, task.wanted)
     elif task.ending == "total timeout":
-        _failed(turn, outcome, task.ending, retry=False, timeout=True)
+        reason = rules.timeout(spec.total_timeout_s, "total ")
+        _failed(turn, outcome, reason, retry=False, timeout=True)
     else:
         _ended(turn, outcome, looping=looping)
     if task.spec.budgeted:
@@ -122,7 +123,7 @@ def _ended(turn: TaskTurn, outcome: Outcome, *, looping: bool) -> None:
     elif looping:
         _failed(turn, outcome, tools.LOOP, retry=False, timeout=task.ending == "timeout")
     elif task.ending == "timeout":
-        _failed(turn, outcome, "timeout", retry=True, timeout=True)
+        _failed(turn, outcome, rules.timeout(spec.timeout_s), retry=True, timeout=True)
     elif outcome.infrastructure:
         _lost(turn, outcome)
     elif tools.rate_limited(task, outcome):
@@ -180,20 +181,26 @@ def _executed(turn: TaskTurn, outcome: Outcome, **said: Any) -> None:
     names = tuple(dict.fromkeys(task.spec.task.validate))
     if names:
         assert task.lease is not None
-        changes |= {"unverified": len(names), "ticket": task.lease}
+        changes |= {"unverified": len(names), "withheld": 0, "ticket": task.lease}
         turn.send(f"run:{task.run_id}", m.NeedGates(task.address, names, task.lease))
     turn.move(State.VALIDATING, "execution_complete", **changes, **said)
     moves.accept_work(turn)
+
+
+_NO_VERDICT = frozenset({Standing.STALLED, Standing.WITHDRAWN})
 
 
 def judged(turn: TaskTurn, message: m.GateVerdict) -> None:
     task = turn.value
     if message.standing is Standing.FAILED:
         return _invalid(turn, f"validation failed: {message.reason or message.name}")
-    left = task.unverified + (message.was is Standing.DONE) - (message.standing is Standing.DONE)
+    was, stands = message.was, message.standing
+    left = task.unverified + (was is Standing.DONE) - (stands is Standing.DONE)
+    withheld = task.withheld + (stands in _NO_VERDICT) - (was in _NO_VERDICT)
     # What is no verdict on the work leaves it VALIDATING, with the reason, until the gate is rerun.
-    passing = message.standing in {Standing.DONE, Standing.WAITING}
-    turn.change(unverified=left, reason=None if passing else message.reason)
+    reason = message.reason if stands in _NO_VERDICT else task.reason if withheld else None
+    turn.change(unverified=left, withheld=withheld, reason=reason)
+    turn.stall(stalled=0 < left == withheld)
     return moves.accept_work(turn)
 
 

@@ -48,7 +48,7 @@ __all__ = [
     "decide",
 ]
 
-Tasks: TypeAlias = m.TaskQueued | m.TaskBlocked | m.TaskEnded | m.TaskRetried
+Tasks: TypeAlias = m.TaskQueued | m.TaskBlocked | m.TaskStalled | m.TaskEnded | m.TaskRetried
 Waiting: TypeAlias = m.DependencyEnded | m.DependencyBlocked
 Judges: TypeAlias = m.GatesMade | m.GateVerdict
 Above: TypeAlias = m.Begin | m.EndBlocked | m.ClockHeld
@@ -61,7 +61,7 @@ def decide(ws: Workstream, message: Inbox, now: float) -> Decision[Workstream]:
     conclusions, the same for all."""
     turn = WorkstreamTurn(CHART, ws, now)
     match message:
-        case m.TaskQueued() | m.TaskBlocked() | m.TaskEnded() | m.TaskRetried():
+        case m.TaskQueued() | m.TaskBlocked() | m.TaskStalled() | m.TaskEnded() | m.TaskRetried():
             _task(turn, message)
         case m.DependencyEnded() | m.DependencyBlocked():
             _dependency(turn, message)
@@ -95,6 +95,8 @@ def _task(turn: WorkstreamTurn, message: Tasks) -> None:
                 _run(turn)
         case m.TaskBlocked():
             turn.change(blocked=ws.blocked + (1 if message.blocked else -1))
+        case m.TaskStalled():
+            turn.change(stalled=ws.stalled + (1 if message.stalled else -1))
         case m.TaskEnded():
             _task_ended(turn, message)
         case m.TaskRetried():
@@ -142,9 +144,7 @@ def _settle(turn: WorkstreamTurn) -> None:
     """Takes the edges that the counts and wishes call for, until they call for none."""
     while turn.value.completed_at is None and _step(turn):
         pass
-    ws = turn.value
-    stuck = ws.state is State.READY and ws.all_blocked and not ws.paused and ws.ending is None
-    turn.stick(stuck=stuck)
+    turn.stick(stuck=turn.value.at_a_stand)
     _tell_held(turn)
 
 
@@ -313,6 +313,9 @@ def _dependency(turn: WorkstreamTurn, message: Waiting) -> None:
     turn.change(after=after)
 
 
+_NO_VERDICT = frozenset({Standing.STALLED, Standing.WITHDRAWN})
+
+
 def _judged(turn: WorkstreamTurn, message: Judges) -> None:
     ws = turn.value
     if ws.state is not State.VALIDATING:
@@ -328,9 +331,10 @@ def _judged(turn: WorkstreamTurn, message: Judges) -> None:
     else:
         was, stands = message.was, message.standing
         left = ws.unverified + (was is Standing.DONE) - (stands is Standing.DONE)
+        withheld = ws.withheld + (stands in _NO_VERDICT) - (was in _NO_VERDICT)
         # What is no verdict leaves it VALIDATING, with the reason, until the gate is rerun.
-        passing = stands in {Standing.DONE, Standing.WAITING}
-        turn.change(unverified=left, reason=None if passing else message.reason)
+        reason = message.reason if stands in _NO_VERDICT else ws.reason if withheld else None
+        turn.change(unverified=left, withheld=withheld, reason=reason)
 
 
 def _above(turn: WorkstreamTurn, message: Above) -> None:
@@ -367,6 +371,6 @@ def _end_blocked(turn: WorkstreamTurn) -> None:
     if ws.state is State.BLOCKED and ws.after.standing in _DOOMED:
         failure = ws.after.standing is Standing.FAILED
         hand.end_as(turn, "skipped", ws.after.root(), through_failure=failure)
-    elif ws.stuck or ws.state is State.BLOCKED:
+    elif ws.unfinished and (ws.stuck or ws.state is State.BLOCKED):
         turn.reach(m.EndBlocked())
     # Else it moves again, or waits for one that was told the same.

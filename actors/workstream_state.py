@@ -82,6 +82,7 @@ class Workstream(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     # Of its tasks, a retried one counted as what stands for it.
     unfinished: int = 0
     blocked: int = 0
+    stalled: int = 0  # VALIDATING, and only a person moves them
     completed: int = 0
     failed: int = 0
     cancelled: int = 0
@@ -94,10 +95,11 @@ class Workstream(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     critical_failure: bool = False
     paused: bool = False
     run_paused: bool = False
-    stuck: bool = False  # READY, all that is left BLOCKED
+    stuck: bool = False  # READY, RUNNING or VALIDATING, and only a person moves it
     held_up: bool = False  # what its dependents know: nothing of it moves but by an operator
     bridges_held: bool = False  # likewise those who wait for its tasks, before it has begun
     unverified: int = 0  # gates of its validation that have not passed
+    withheld: int = 0  # those of them that found nothing out, and were not run again
     judges: tuple[str, ...] = ()
 
     @property
@@ -113,6 +115,22 @@ class Workstream(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     def all_blocked(self) -> bool:
         """Whether no task of it can move by itself."""
         return 0 < self.unfinished == self.blocked and not self.retrying
+
+    @property
+    def at_a_stand(self) -> bool:
+        """Whether nothing but a person moves it, while its state says that it moves."""
+        if self.paused or self.ending is not None:
+            return False
+        match self.state:
+            case State.READY | State.RUNNING:
+                held_up = self.blocked + self.stalled
+                return 0 < self.unfinished == held_up and not self.retrying
+            case State.VALIDATING:
+                return 0 < self.unverified == self.withheld
+            case State.PENDING | State.PAUSED | State.BLOCKED:
+                return False  # which says so itself
+            case State.COMPLETED | State.FAILED | State.CANCELLED | State.SKIPPED:
+                return False
 
 
 class WorkstreamMetadata(msgspec.Struct, frozen=True, gc=False):
@@ -172,7 +190,7 @@ class WorkstreamTurn(Turn[Workstream]):
         self.send(f"run:{ws.run_id}", m.WorkstreamMoved(*what, reason))
 
     def stick(self, *, stuck: bool) -> None:
-        """Tells the run whether nothing of a READY workstream can move."""
+        """Tells the run whether only a person moves a workstream whose state does not say so."""
         if stuck is not self.value.stuck:
             self.change(stuck=stuck)
             self.send(f"run:{self.value.run_id}", m.WorkstreamStuck(self.value.address, stuck))

@@ -56,6 +56,7 @@ SAMPLES: dict[type, Any] = {
     m.Shutdown: m.Shutdown(),
     m.Skip: m.Skip("not today", "ann"),
     m.StopUet: m.StopUet(),
+    m.TaskStalled: m.TaskStalled("task:r/q/q", True),
     m.TimerFired: m.TimerFired("total"),
     m.UetEnded: m.UetEnded("uet_worker:p.1@1", crashed=True),
     m.UetReady: m.UetReady("uet_worker:p.1@1"),

@@ -368,7 +368,8 @@ class World:
                 left = [a for a, v in self._below(value.id) if v.completed_at is None]
                 assert not left, f"{value.id} ended before {left}"
             case gate.Gate():
-                assert value.state != "passed" or value.exit_code is not None
+                judged = value.exit_code is not None or value.approver is not None
+                assert value.state != "passed" or judged
                 assert value.state != "failed" or value.reason is not None
             case _:
                 pass
@@ -403,17 +404,16 @@ class World:
             tasks = [t for t in self.of("task") if t.workstream_id == ws.id and not t.replaced_by]
             assert ws.unfinished == sum(t.completed_at is None for t in tasks), ws
             assert ws.blocked == sum(t.state == "blocked" for t in tasks), ws
+            assert ws.stalled == sum(t.stalled for t in tasks), ws
             assert ws.retrying == 0
             for state in ("completed", "failed", "cancelled"):
                 assert getattr(ws, state) == sum(t.state == state for t in tasks), (state, ws)
         for value in (v for v in self.of("run") if v.expanded >= 0):
             below = [w for w in self.of("workstream") if w.run_id == value.id]
-            movable = ("running", "paused", "validating")
+            movable = ("ready", "running", "paused", "validating")
             assert value.unfinished == sum(w.completed_at is None for w in below), value
             assert value.blocked == sum(w.state == "blocked" or w.stuck for w in below), value
-            assert value.movable == sum(
-                w.state in movable or (w.state == "ready" and not w.stuck) for w in below
-            )
+            assert value.movable == sum(w.state in movable and not w.stuck for w in below), value
             gates = [g for g in self.of("test_gate") if g.run_id == value.id]
             assert value.gates_open == sum(g.completed_at is None for g in gates), value
 
