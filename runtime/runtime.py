@@ -386,6 +386,8 @@ class Runtime:
             above = (f"run:{cell.value.run_id}", f"workstream:{cell.value.workstream_id}")
             if any(ref in cells and cells[ref].value.paused for ref in above):
                 return False
+            if self._is_held(cell.value.spec.breaker):
+                return False
         if cell.kind.name == "test_gate" and cell.state == "pending":
             return self._starts(cell.value)
         return _moves(cell)
@@ -393,11 +395,15 @@ class Runtime:
     def _starts(self, gate: Any) -> bool:
         """Whether a PENDING gate goes on by itself: a place will be free, or its breaker tries
         again. A timeout only ends the wait for a person."""
-        cells = self._sup.router.cells
-        run, breaker = cells.get(f"run:{gate.run_id}"), f"circuit_breaker:{gate.spec.breaker}"
-        held = breaker in cells and cells[breaker].value.mode == "held"
+        run = self._sup.router.cells.get(f"run:{gate.run_id}")
         paused = run is not None and run.value.paused
+        held = self._is_held(gate.spec.breaker)
         return (gate.queued or gate.admitting) and not (paused or held)
+
+    def _is_held(self, breaker_id: str | None) -> bool:
+        """Whether a person keeps this breaker open."""
+        found = self._sup.router.cells.get(f"circuit_breaker:{breaker_id}")
+        return found is not None and found.value.mode == "held"
 
     def unfinished_runs(self) -> list[str]:
         """The ids of the runs that are not terminal."""

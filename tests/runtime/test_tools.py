@@ -136,6 +136,25 @@ async def test_another_command_under_the_same_name_has_a_breaker_of_its_own(
     assert rows(tmp_path, "SELECT count(*), count(DISTINCT tool) FROM circuit_breakers") == [(2, 1)]
 
 
+async def test_a_run_whose_tool_is_held_waits_for_a_person_and_goes_on_when_it_is_closed(
+    tmp_path: Path,
+) -> None:
+    async with open_runtime(tmp_path / ".state", clock=VirtualClock(autojump=False)) as rt:
+        await (await rt.submit(plan(tmp_path, tool(0), tasks=1))).wait()
+        ((breaker_id,),) = rows(tmp_path, "SELECT id FROM circuit_breakers")
+        await rt.ask(f"circuit_breaker:{breaker_id}", guard.Hold("ann", "out of order"))
+        run = await rt.submit(plan(tmp_path, tool(0), tasks=3))
+        await _at_rest(rt, run.id)
+        await rt.ask(f"circuit_breaker:{breaker_id}", guard.ForceClose("ann", "mended"))
+        assert await run.wait() == "completed"
+
+
+async def _at_rest(rt: Runtime, run_id: str) -> None:
+    with anyio.fail_after(30):
+        while rt.waits_for_person() != [run_id]:
+            await anyio.lowlevel.checkpoint()
+
+
 # --- owners that die ------------------------------------------------------------------------------
 
 
