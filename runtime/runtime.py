@@ -19,7 +19,7 @@ import msgspec
 
 from actors import messages as m
 from actors import run as run_machine
-from actors import run_plan, spec, worker
+from actors import run_plan, spec
 from actors.effects import Send, Spawn
 from runtime import hand
 from runtime.cell import Cell
@@ -36,8 +36,8 @@ from runtime.recovery import RecoveryReport
 from runtime.rerun import completed_of, rest_of
 from runtime.router import DeadLetter
 from runtime.seed import CREATOR, Create, Lift, Release
-from runtime.slots import vacant
 from runtime.store import Batch
+from runtime.submission import creation, missing_workers, vacant
 from runtime.supervisor import Supervisor
 from runtime.work import Work
 
@@ -338,27 +338,10 @@ class Runtime:
     async def _create(
         self, spawns: tuple[Spawn, ...], told: tuple[Send, ...], entity_id: str
     ) -> None:
-        begins = [spawn for spawn in spawns if spawn.kind != "circuit_breaker"]
-        sends = tuple(Send(f"{s.kind}:{s.value.id}", m.Begin()) for s in begins)
-        await self.ask(CREATOR, Create(spawns, (*told, *sends), entity_id))
+        await self.ask(CREATOR, creation(spawns, told, entity_id))
 
     def _missing_workers(self, plan: spec.Plan, now: float) -> tuple[Spawn, ...]:
-        if plan.workers:
-            return ()
-        tasks = [t for w in plan.workstreams.values() for t in w.tasks.values()]
-        # A callable runs in this process where a pool for that is there, else in a child.
-        inline = any(pool.kind == "inline" for pool in self._pools.values())
-        wanted = {"inline" if task.call and inline else "process" for task in tasks}
-        spawns = []
-        for name, pool in self._pools.items():
-            if pool.kind not in wanted:
-                continue
-            for number in range(1, (pool.count or os.cpu_count() or 1) + 1):
-                worker_id = f"worker:{name}.{number}"
-                if f"worker:{worker_id}" not in self._sup.router.cells:
-                    seed = spec.WorkerSeed(id=worker_id, run_id=None, pool=name, slot=pool)
-                    spawns.append(Spawn("worker", worker.create(seed, now)))
-        return tuple(spawns)
+        return missing_workers(plan, self._sup.router.cells, self._pools, now)
 
     async def drain(self, timeout_s: float) -> None:
         """Nothing new starts from here on; returns when nothing runs, or after `timeout_s`."""

@@ -1,42 +1,52 @@
-"""What a submission makes beside its run: the slots and breakers that its owner lacks."""
+"""What a submission makes beside its run: the slots that its owner lacks.
+
+A slot that was retired for an undead task left another in its place; one that was drained left
+none, and its row stays for ever: a new one gets an id that was never used.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from actors import breaker, run_plan, spec, worker
+from msgspec.structs import replace
+
+from actors import spec, worker
 from actors.effects import Send, Spawn
 from actors.messages import Begin
 from runtime.seed import Create
 
-
-def missing(
-    plan: spec.Plan, there: Container[str], pools: Mapping[str, spec.Pool], now: float
-) -> tuple[Spawn, ...]:
-    """What the plan needs of its owner, whose pools these are, and is not `there` (by address):
-    slots, and the breakers of tools and gates. One that is there keeps its state."""
-    breakers = tuple(
-        Spawn(
-            "circuit_breaker",
-            breaker.create(breaker_id.rpartition("-")[0], tool.command, tool.breaker, now),
-        )
-        for breaker_id, tool in run_plan.guarded(plan).items()
-        if f"circuit_breaker:{breaker_id}" not in there
-    )
-    return (*breakers, *_missing_workers(plan, there, pools, now))
+if TYPE_CHECKING:
+    from runtime.kernel import Kernel
 
 
-def creation(spawns: tuple[Spawn, ...], run_id: str) -> Create:
-    """The message that makes them all in one turn, and sets those going that have a beginning."""
+def creation(spawns: tuple[Spawn, ...], told: tuple[Send, ...], run_id: str) -> Create:
+    """The message that makes them all in one turn, tells what is `told`, and then sets those going
+    that have a beginning."""
     begins = [spawn for spawn in spawns if spawn.kind != "circuit_breaker"]
     sends = tuple(Send(f"{s.kind}:{s.value.id}", Begin()) for s in begins)
-    return Create(spawns, sends, run_id)
+    return Create(spawns, (*told, *sends), run_id)
 
 
-def _missing_workers(
+async def vacant(spawns: Iterable[Spawn], kernel: Kernel, now: float) -> tuple[Spawn, ...]:
+    """`spawns` without the workers whose slot is there under a later id, and with unused ids."""
+    found = []
+    for spawn in spawns:
+        if spawn.kind == "worker":
+            seed = await _vacant(spawn.value.spec, kernel)
+            if seed is not None:
+                found.append(Spawn("worker", worker.create(seed, now)))
+        else:
+            found.append(spawn)
+    return tuple(found)
+
+
+def missing_workers(
     plan: spec.Plan, there: Container[str], pools: Mapping[str, spec.Pool], now: float
 ) -> tuple[Spawn, ...]:
+    """The slots of its owner, whose pools these are, that the plan could use and that are not
+    `there` (by address)."""
     if plan.workers:
         return ()
     tasks = [t for w in plan.workstreams.values() for t in w.tasks.values()]
@@ -53,3 +63,17 @@ def _missing_workers(
                 seed = spec.WorkerSeed(id=worker_id, run_id=None, pool=name, slot=pool)
                 spawns.append(Spawn("worker", worker.create(seed, now)))
     return tuple(spawns)
+
+
+async def _vacant(seed: spec.WorkerSeed, kernel: Kernel) -> spec.WorkerSeed | None:
+    """The seed under the first id that was never used; None where the slot lives under an id."""
+    number, later = 1, seed
+    while True:
+        ref = f"worker:{later.id}"
+        cell = kernel.router.cells.get(ref)
+        if cell is not None and not cell.ended:
+            return None
+        if cell is None and not await kernel.store.load_many([ref]):
+            return later
+        number += 1
+        later = replace(seed, id=f"{seed.id}~{number}")

@@ -32,6 +32,9 @@ BROAD_EXCEPTS = {
     ("runtime/control/server.py", "_answer"),  # one request must not end the owner's run
     ("runtime/opening.py", "_running"),  # raised again, outside of the group
     ("runtime/perform.py", "_once"),  # a user's performer
+    ("runtime/sim/effects.py", "_once"),  # a user's performer
+    ("runtime/sim/engine.py", "run"),  # whatever raises in a run is its failure
+    ("runtime/sim/expectations.py", "_holds"),  # a user's promise
     ("runtime/sim/space.py", "_take"),  # what a search is looking for
     ("runtime/turns.py", "activate"),  # a bug in one actor must not end the others
     ("runtime/turns.py", "_cause"),  # a user's __str__

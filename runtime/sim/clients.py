@@ -15,11 +15,11 @@ from actors import run as run_machine
 from actors import spec
 from actors.effects import Send, Spawn
 from runtime.commands import Order, UnknownCommand, command_for
+from runtime.guarding import breakers
 from runtime.inbox import Envelope, Reply
 from runtime.plan import PlanError, validate
 from runtime.seed import CREATOR, Create
-from runtime.slots import vacant
-from runtime.submission import creation, missing
+from runtime.submission import creation, missing_workers, vacant
 
 if TYPE_CHECKING:
     from runtime.sim.engine import Engine
@@ -89,13 +89,16 @@ class Clients:
             self._acknowledge(submission, known)
             return
         submission.attempts += 1
+        engine.ends.asked()
         again = f"r{submission.attempts}" if submission.attempts > 1 else ""
         run_id = f"{submission.name}{again}"
         plan, kernel, now = submission.plan, engine.kernel, engine.now
-        lacking = missing(plan, kernel.router.cells, self.pools, now)
-        lacking = engine.now_of(vacant(lacking, kernel, now))
+        there = kernel.router.cells
+        slots = missing_workers(plan, there, self.pools, now)
+        slots = engine.now_of(vacant(slots, kernel, now))
+        guards, told = breakers(plan, there, run_id, now)
         run = Spawn("run", run_machine.create(plan, run_id, now, submission.key))
-        create = creation((*lacking, run), run_id)
+        create = creation((*guards, *slots, run), told, run_id)
         submission.waiting = True
         reply = Reply(
             lambda _answer: self._acknowledge(submission, run_id),
@@ -138,6 +141,7 @@ class Clients:
             operation.error, operation.returned = "no owner", engine.n
             return
         operation.invoked = engine.n
+        engine.ends.asked()
         self.operations.append(operation)
         reply = Reply(partial(self._answered, operation), partial(self._refused, operation))
         engine.tell(

@@ -34,6 +34,10 @@ class Ends:
         """Whatever stood still may move again."""
         self._moved_us = self._engine.us
 
+    def asked(self) -> None:
+        """Somebody outside wants something: what must happen has its time from here on."""
+        self.healed_us = max(self.healed_us, self._engine.us)
+
     def reached(self) -> bool:
         """Nothing is ready. Whether the run is over; raises Broken where it should be."""
         engine = self._engine

@@ -104,6 +104,9 @@ class Engine:
         self.events_max = config.events_max
         self._stalls = config.strategy != "fifo" or bool(case.overrides)
         self.turns_of: dict[str, int] | None = None  # counted where a calm run is measured
+        self.later(0.0, self.owner_life.boot, None)
+        if self.luck.rates:
+            self.beat_later(config.horizon_s, self.heal, None)
 
     # --- for monitors ----------------------------------------------------------------------------
 
@@ -218,9 +221,6 @@ class Engine:
         was_on = gc.isenabled()
         gc.disable()
         try:
-            self.later(0.0, self.owner_life.boot, None)
-            if self.luck.rates:
-                self.later(self.config.horizon_s, self.heal, None)
             self._loop()
             self.observer.end()
         except Broken as broken:
@@ -344,7 +344,7 @@ class Engine:
     def _jump(self) -> None:
         """The wall clock jumps ahead: what is due outside keeps its distance, timers do not."""
         by = 1 + int(self.latency("jump", "owner", 600.0) * 1e6)
-        self.times = [(at + by, *rest) for at, *rest in self.times]  # type: ignore[misc]
+        self.times = [(at + by, *rest) for at, *rest in self.times]
         self.move_to(self.us + by)
 
     def heal(self, _: None) -> None:

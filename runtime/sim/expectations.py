@@ -83,16 +83,22 @@ class Expectations(Monitor):
         return engine.healing and engine.us - engine.ends.healed_us > expected.within_us
 
     def _look(self) -> None:
-        coverage, view = self._engine.coverage, self._view
+        coverage = self._engine.coverage
         for each in self._all:
             if isinstance(each, Eventually):
-                if not each.met and each.holds(view):
+                if not each.met and self._holds(each):
                     each.met = True
                     self._open.remove(each)
             elif isinstance(each, Sometimes):
-                if each.holds(view):
-                    coverage.sometimes[each.label] += 1
+                coverage.sometimes[each.label] += bool(self._holds(each))
             else:
                 coverage.always[each.label] += 1
-                if not each.holds(view):
+                if not self._holds(each):
                     self._engine.fail("always", each.label)
+
+    def _holds(self, expected: Always) -> Any:
+        try:
+            return expected.holds(self._view)
+        except Exception as error:  # noqa: BLE001 (a user's code: told as what it is)
+            text = f"{expected.label!r} raised {type(error).__name__}: {error}"
+            self._engine.fail("expectation", text)

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 
 class Entity:
-    """One actor as it is durable. Its value's fields are its attributes."""
+    """One actor as it is durable. Its value's fields are its attributes. One that does not exist
+    (yet) is false, is in the state "" and has None for every field."""
 
     __slots__ = ("kind", "terminal", "value")
 
@@ -19,8 +20,13 @@ class Entity:
         self.value = value
         self.terminal = terminal
 
+    def __bool__(self) -> bool:
+        return self.value is not None
+
     @property
     def state(self) -> str:
+        if self.value is None:
+            return ""
         return str(getattr(self.value, "state", "active"))
 
     @property
@@ -29,14 +35,14 @@ class Entity:
         return self.state == "open"
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.value, name)
+        return None if self.value is None else getattr(self.value, name)
 
     def __repr__(self) -> str:
-        return f"{self.kind}:{self.value.id} {self.state}"
+        return f"{self.kind}:{self.id} {self.state}" if self else f"no such {self.kind}"
 
 
 class WorldView:
-    """What is durable, now. An entity that does not exist is None."""
+    """What is durable, now."""
 
     __slots__ = ("_engine",)
 
@@ -64,48 +70,48 @@ class WorldView:
             if change.kind.name == kind:
                 yield Entity(kind, change.value, terminal=change.kind.is_ended(change.value))
 
-    def find(self, kind: str, name: Any) -> Entity | None:
+    def find(self, kind: str, name: Any) -> Entity:
         """The newest entity of this kind whose id is `name` or ends with it after a slash. `name`
         may be what `submit` or `spawn` returned."""
         wanted = str(name)
         change = self._engine.store.rows.get(f"{kind}:{wanted}")
         if change is not None:
             return Entity(kind, change.value, terminal=change.kind.is_ended(change.value))
-        found = None
+        found = _absent(kind)
         for entity in self.all(kind):
             if entity.value.id.endswith(f"/{wanted}"):
                 found = entity
         return found
 
-    def run(self, name: Any) -> Entity | None:
+    def run(self, name: Any) -> Entity:
         return self.find("run", name)
 
-    def workstream(self, name: str) -> Entity | None:
+    def workstream(self, name: str) -> Entity:
         return self.find("workstream", name)
 
-    def task(self, name: str) -> Entity | None:
+    def task(self, name: str) -> Entity:
         """By any end of its path: "build/compile"."""
         return self.find("task", name)
 
-    def worker(self, name: str) -> Entity | None:
+    def worker(self, name: str) -> Entity:
         return self.find("worker", name)
 
-    def gate(self, name: str) -> Entity | None:
+    def gate(self, name: str) -> Entity:
         """The newest entity of the gate of this name."""
-        found = None
+        found = _absent("test_gate")
         for entity in self.all("test_gate"):
             if entity.value.name == name:
                 found = entity
         return found
 
-    def breaker(self, tool: str) -> Entity | None:
+    def breaker(self, tool: str) -> Entity:
         """The breaker of a tool."""
         for entity in self.all("circuit_breaker"):
             if entity.value.tool == tool or entity.value.id.startswith(f"{tool}-"):
                 return entity
-        return None
+        return _absent("circuit_breaker")
 
-    def actor(self, ref: str) -> Entity | None:
+    def actor(self, ref: str) -> Entity:
         """A user's own actor, by its address "kind:id"."""
         kind, _, name = ref.partition(":")
         return self.find(kind, name)
@@ -117,3 +123,7 @@ class WorldView:
     def executing(self) -> dict[str, str]:
         """What really runs outside: task id by lease."""
         return dict(self._engine.processes.executing)
+
+
+def _absent(kind: str) -> Entity:
+    return Entity(kind, None, terminal=False)
