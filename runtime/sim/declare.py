@@ -139,7 +139,7 @@ class Simulate:
         `events_max`, and the fields of `Settings`."""
         if function is not None:
             return _declared(function, asked)
-        return lambda decorated: _declared(decorated, asked)
+        return lambda decorated: _declared(decorated, dict(asked))
 
     def explore(
         self,

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from actors import spec
+from actors.effects import Reply
+from actors.machine import Decision
+from actors.messages import Message
+from runtime import user_kind
 from runtime.sim import Sim, SimulationFailed, SmallWorld, simulate, worlds
 from runtime.sim.cases import BadCase
 from runtime.sim.declare import ScenarioRaised, of
@@ -104,6 +111,47 @@ def test_an_async_function_and_one_of_other_arguments_are_refused() -> None:
         simulate(more)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="plain function"):
         simulate(3)  # type: ignore[call-overload]
+
+
+class Count(Message, frozen=True):
+    """Replies with how often it was asked."""
+
+
+class Counter(msgspec.Struct, frozen=True):
+    id: str
+    count: int = 0
+
+
+def count_on(counter: Counter, message: Count, _now: float) -> Decision[Counter]:
+    more = msgspec.structs.replace(counter, count=counter.count + 1)
+    return Decision(more, (), (Reply(min(more.count, 3)),))  # it cannot count further than 3
+
+
+class Counting:
+    """What a counter should be."""
+
+    def initial(self, ref: str) -> int:
+        return 0
+
+    def step(self, state: int, message: Any) -> tuple[int, int]:
+        return state + 1, state + 1
+
+
+def counter_asked(times: int) -> Callable[[], None]:
+    @simulate.model(Counting(), seeds=3, folder=None, faults={})
+    def scenario(sim: Sim) -> None:
+        sim.register(user_kind("counter", Counter, count_on, Count))
+        ref = sim.spawn("counter", Counter("c"))
+        for n in range(times):
+            sim.ask(ref, Count(), at=2.0 + n)
+
+    return scenario
+
+
+def test_answers_are_held_against_a_reference_model() -> None:
+    counter_asked(3)()
+    with pytest.raises(SimulationFailed, match="reference model agrees is broken"):
+        counter_asked(4)()
 
 
 # --- the library ----------------------------------------------------------------------------------
