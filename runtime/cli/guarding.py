@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import click
 
 from runtime.cli.calling import Call, shared
-from runtime.cli.text import columns, instant, length, one_line
-from runtime.view.guards import Approval, BreakerRow, breakers
+from runtime.cli.text import columns, counted, instant, length, one_line
+from runtime.view.guards import BreakerRow, Guards, Spent, breakers
 
 
 @click.command("breakers")
@@ -23,19 +23,28 @@ def breakers_command(call: Call) -> None:
     call.show(found, lambda: columns(head, (_cells(b, now) for b in found)))
 
 
-def guard_lines(
-    shut: Iterable[BreakerRow], wanted: Iterable[Approval], now: float
-) -> Iterator[str]:
+def guard_lines(found: Guards, now: float) -> Iterator[str]:
     """What keeps work back just now, a line each, for a screen that shows other things too."""
-    for breaker in shut:
-        parked = f", {breaker.parked} tasks parked" if breaker.parked else ""
-        mode = "" if breaker.mode == "auto" else f" ({breaker.mode})"
-        reason = f": {one_line(breaker.reason)}" if breaker.reason else ""
-        stands = f"{breaker.state}{mode}, {_next(breaker, now)}"
-        yield f"breaker {breaker.id} is {stands}{parked}{reason}"
-    for gate in wanted:
+    for gate in found.wanted:
         waits = length(now - gate.since)
-        yield f"gate {gate.gate} waits for a person since {waits}: `banksman approve {gate.gate}`"
+        yield f"gate {gate.name} waits for a person since {waits}: banksman approve {gate.gate}"
+    for breaker in found.shut:
+        mode = "" if breaker.mode == "auto" else f" ({breaker.mode})"
+        parked = f", {counted(breaker.parked, 'task')} parked" if breaker.parked else ""
+        reason = f": {one_line(breaker.reason)}" if breaker.reason else ""
+        stands = breaker.state.replace("_", " ") + mode
+        then = "" if breaker.state == "closed" else f", {following(breaker, now)}"
+        yield f"breaker of {breaker.tool} is {stands}{then}{parked}{reason}"
+    yield from (f"budget of {spent.run_id}: {_spent(spent)}" for spent in found.budgets)
+
+
+def _spent(spent: Spent) -> str:
+    parts = []
+    if spent.attempts_max is not None:
+        parts.append(f"{spent.attempts} of {spent.attempts_max} attempts")
+    if spent.seconds_max is not None:
+        parts.append(f"{length(spent.seconds)} of {length(spent.seconds_max)} of executions")
+    return ", ".join(parts) + " used"
 
 
 def _cells(breaker: BreakerRow, now: float) -> tuple[str, ...]:
@@ -44,13 +53,13 @@ def _cells(breaker: BreakerRow, now: float) -> tuple[str, ...]:
         breaker.state,
         breaker.mode,
         length(now - breaker.since),
-        _next(breaker, now),
+        following(breaker, now),
         str(breaker.parked or "-"),
         breaker.reason or "",
     )
 
 
-def _next(breaker: BreakerRow, now: float) -> str:
+def following(breaker: BreakerRow, now: float) -> str:
     """What happens next by itself."""
     if breaker.state == "half_open":
         return f"probe by {breaker.probe}" if breaker.probe else "a probe"

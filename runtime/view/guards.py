@@ -13,7 +13,8 @@ from runtime.view.rows import Row
 
 class BreakerRow(Row, frozen=True, kw_only=True):
     """`since` is when its state, or its present cooldown, began; `due` when that ends (None: not by
-    itself). `parked` counts the QUEUED tasks that it keeps back, `probe` is who holds the probe."""
+    itself). `parked` counts the QUEUED tasks, and the gates without a place, that it keeps back;
+    `probe` is who holds the probe."""
 
     tool: str
     mode: str
@@ -34,6 +35,59 @@ class Approval(msgspec.Struct, frozen=True):
     run_id: str
     name: str
     since: float
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """What a run has used of its budget since that was last granted; a bound of None is none."""
+
+    run_id: str
+    attempts: int
+    attempts_max: int | None
+    seconds: float
+    seconds_max: float | None
+
+
+class Guards(msgspec.Struct, frozen=True):
+    """What keeps work back just now: breakers that are not closed, gates that wait for a person,
+    and the budgets of runs."""
+
+    shut: tuple[BreakerRow, ...] = ()
+    wanted: tuple[Approval, ...] = ()
+    budgets: tuple[Spent, ...] = ()
+
+    @property
+    def parked(self) -> int:
+        """Tasks behind breakers."""
+        return sum(breaker.parked for breaker in self.shut)
+
+
+def guards(db: sqlite3.Connection, run_ids: Sequence[str]) -> Guards:
+    """As they stand for these runs; a breaker is nobody's alone."""
+    shut = tuple(breakers(db, closed=False))
+    return Guards(shut, tuple(approvals(db, run_ids)), tuple(budgets(db, run_ids)))
+
+
+def budgets(db: sqlite3.Connection, run_ids: Sequence[str]) -> list[Spent]:
+    """The budgets of those of the runs that have one."""
+    rows = db.execute(
+        "SELECT id, value, json_extract(spec, '$.run.budget') AS budget FROM runs"
+        f" WHERE budget IS NOT NULL AND id IN ({', '.join('?' * len(run_ids))})",
+        list(run_ids),
+    ).fetchall()
+    found = []
+    for run_id, value, budget in rows:
+        spent, bounds = msgspec.json.decode(value), msgspec.json.decode(budget)
+        attempts, seconds = spent.get("granted", (0, 0.0))
+        found.append(
+            Spent(
+                run_id,
+                spent.get("attempts_spent", 0) - attempts,
+                bounds.get("attempts"),
+                max(0.0, spent.get("seconds_spent", 0.0) - seconds),
+                bounds.get("seconds"),
+            )
+        )
+    return found
 
 
 def breakers(
@@ -60,6 +114,16 @@ def parked(db: sqlite3.Connection, breaker_id: str, limit: int) -> list[str]:
     return [row[0] for row in rows]
 
 
+def parked_gates(db: sqlite3.Connection, breaker_id: str, limit: int) -> list[str]:
+    """Gates that the breaker keeps back, those that have waited longest first."""
+    rows = db.execute(
+        f"SELECT id FROM test_gates WHERE {_WITHOUT_PLACE} AND json_extract(spec, '$.breaker') = ?"
+        " ORDER BY n LIMIT ?",
+        (breaker_id, limit),
+    )
+    return [row[0] for row in rows]
+
+
 def approvals(db: sqlite3.Connection, run_ids: Sequence[str] = ()) -> list[Approval]:
     """Gates that wait for a person's word, the oldest first."""
     among = f"run_id IN ({', '.join('?' * len(run_ids))})" if run_ids else "1"
@@ -71,11 +135,17 @@ def approvals(db: sqlite3.Connection, run_ids: Sequence[str] = ()) -> list[Appro
     return [Approval(*row) for row in rows]
 
 
+_WITHOUT_PLACE = "state = 'pending' AND json_extract(value, '$.queued')"
+
+
 def _waiting(db: sqlite3.Connection) -> dict[str, int]:
     return dict(
         db.execute(
-            "SELECT json_extract(spec, '$.breaker') AS breaker, count(*) FROM tasks"
-            " WHERE state = 'queued' AND breaker IS NOT NULL GROUP BY 1"
+            "SELECT breaker, count(*) FROM ("
+            " SELECT json_extract(spec, '$.breaker') AS breaker FROM tasks WHERE state = 'queued'"
+            " UNION ALL"
+            f" SELECT json_extract(spec, '$.breaker') FROM test_gates WHERE {_WITHOUT_PLACE}"
+            ") WHERE breaker IS NOT NULL GROUP BY 1"
         ).fetchall()
     )
 

@@ -114,7 +114,7 @@ def _held_up(db: sqlite3.Connection, said: Explanation, run: Standing, now: floa
         said.move(f"banksman approve {wanted.gate}", "lets it pass")
     for breaker in guards.breakers(db, closed=False):
         if breaker.parked:
-            text = f"{breaker.parked} tasks are parked: {why_guard.shut(breaker, now)}"
+            text = f"{breaker.parked} parked behind a breaker: {why_guard.shut(breaker, now)}"
             said.because(text, breaker.reason, breaker.id)
             said.move(f"banksman why {breaker.id}", "looks one step deeper")
 

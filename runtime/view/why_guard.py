@@ -31,9 +31,8 @@ def gate(db: sqlite3.Connection, found: Standing, now: float) -> Explanation:
         said.because("nothing that needs its verdict is ready to start yet")
     for address in found.spec.get("sources", ()):
         not_passed(db, said, address, now)
-    if value.get("parked"):
-        kept_back(db, said, found.spec.get("breaker"), now)
-    elif value.get("queued"):
+    # Behind a breaker that is shut it waits without a place, asked or not.
+    if value.get("queued") and not kept_back(db, said, found.spec.get("breaker"), now):
         said.because("every place for a gate's command is taken")
     if found.state == "blocked" and not said.causes and found.reason:
         said.because(found.reason)
@@ -127,9 +126,11 @@ def breaker(db: sqlite3.Connection, found: Standing, now: float) -> Explanation:
     if row.openings > 1:
         said.because(f"it opened {row.openings} times in a row: each cooldown is longer")
     if row.parked:
-        some = guards.parked(db, row.id, _SHOWN_MAX)
+        waiting = guards.parked(db, row.id, _SHOWN_MAX)
+        some = (*waiting, *guards.parked_gates(db, row.id, _SHOWN_MAX - len(waiting)))
         more = f" and {row.parked - len(some)} more" if row.parked > len(some) else ""
-        said.because(f"{row.parked} tasks are parked behind it: {', '.join(some)}{more}")
+        what = "is" if row.parked == 1 else "are"
+        said.because(f"{row.parked} {what} parked behind it: {', '.join(some)}{more}")
     if row.state != "closed" or row.mode != "auto":
         _ways_to_open(said, row)
     else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,13 @@ import pytest
 
 from actors import messages as m
 from actors import spec
+from actors.guard_messages import ForceClose, ForceOpen, Hold
 from actors.messages import Check, Outcome
-from runtime import Runtime, open_runtime
+from runtime import Runtime, VirtualClock, open_runtime
 from runtime.known import passed_with
+from runtime.store.read import connect
+from runtime.view.guards import breakers
+from runtime.view.why import why
 from tests.runtime.git_kit import repository
 from tests.runtime.kernel_kit import rows, until
 from tests.runtime.work_kit import Desk, working
@@ -255,6 +261,55 @@ async def test_a_gate_without_tests_blames_nobody_and_waits_for_a_person(tmp_pat
         assert await run.wait() == "completed"
     (breaker,) = rows(tmp_path, "SELECT tool, state FROM circuit_breakers")
     assert breaker == ("gate.unit", "closed")
+
+
+# --- the gate's own breaker ----------------------------------------------------------------------
+
+
+async def test_a_gate_behind_a_breaker_that_is_held_waits_for_a_person_and_why_says_so(
+    tmp_path: Path,
+) -> None:
+    what = plan(tmp_path, "true")
+    async with open_runtime(tmp_path / ".state") as rt:
+        assert await ran(rt, what) == "completed"
+        ((breaker,),) = rows(tmp_path, "SELECT id FROM circuit_breakers")
+        await rt.ask(f"circuit_breaker:{breaker}", Hold("ann", "the suite is being moved"))
+        run = await rt.submit(what)
+        await until(lambda: rt.waits_for_person() == [run.id])
+        gate = gates(tmp_path)[1]["id"]
+        assert gates(tmp_path)[1]["state"] == "pending"
+        with closing(connect(rt.db_path)) as db:
+            db.row_factory = sqlite3.Row
+            said = why(db, "test_gate", gate, now=2_000_000_000.0)
+            row = breakers(db, [breaker])[0]
+            behind = why(db, "circuit_breaker", breaker, now=2_000_000_000.0)
+        assert said.causes[0].text.startswith("its tool gate.unit is shut")
+        assert said.causes[0].reason == "the suite is being moved"
+        assert row.parked == 1
+        assert any(gate in cause.text for cause in behind.causes)
+        await rt.ask(f"circuit_breaker:{breaker}", ForceClose("ann", "moved"))
+        assert await run.wait() == "completed"
+
+
+async def test_a_breaker_of_a_gate_is_open_after_a_restart_and_the_probe_closes_it(
+    tmp_path: Path,
+) -> None:
+    what = plan(tmp_path, "true")
+    async with open_runtime(tmp_path / ".state", clock=VirtualClock(autojump=False)) as rt:
+        assert await ran(rt, what) == "completed"
+        ((breaker,),) = rows(tmp_path, "SELECT id FROM circuit_breakers")
+        await rt.ask(f"circuit_breaker:{breaker}", ForceOpen("ann", "let me see"))
+        await rt.submit(what)
+        await until(lambda: len(gates(tmp_path)) == 2 and gates(tmp_path)[1].get("queued"))
+    clock = VirtualClock(autojump=False)
+    async with open_runtime(tmp_path / ".state", clock=clock) as rt:
+        (run_id,) = rt.unfinished_runs()
+        await rt.wait_idle()
+        assert gates(tmp_path)[1]["state"] == "pending"
+        assert rt.waits_for_person() == []
+        clock.advance(3600.0)
+        assert await rt.wait_ended(f"run:{run_id}") == "completed"
+    assert rows(tmp_path, "SELECT state FROM circuit_breakers") == [("closed",)]
 
 
 # --- approvals -----------------------------------------------------------------------------------
