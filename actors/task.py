@@ -24,6 +24,7 @@ from actors import messages as m
 from actors import task_hand as hand
 from actors import task_moves as moves
 from actors import task_override, waits
+from actors import task_rules as rules
 from actors import task_tool as tools
 from actors import task_work as work
 from actors.effects import Note, Send
@@ -188,14 +189,16 @@ def _timer(turn: TaskTurn, key: str) -> None:
         turn.change(ending="timeout")
         _end_work(turn, "timeout")
     elif key == "queue" and state is State.QUEUED:
-        moves.end(turn, State.FAILED, "task_failed", "queue timeout", timeout=True)
+        reason = rules.timeout(turn.value.spec.task.queue_timeout_s, "queue ")
+        moves.end(turn, State.FAILED, "task_failed", reason, timeout=True)
     elif key == "total":
         _total_timeout(turn)
     # Else the state that set it is over.
 
 
 def _total_timeout(turn: TaskTurn) -> None:
-    task, reason = turn.value, "total timeout"
+    task = turn.value
+    reason = rules.timeout(task.spec.task.total_timeout_s, "total ")
     match task.state:
         case State.PENDING | State.BLOCKED:
             turn.change(through_failure=True)
@@ -208,7 +211,7 @@ def _total_timeout(turn: TaskTurn) -> None:
             if task.ending is None:
                 _end_work(turn, "timeout")
             if task.ending not in {"cancelled", task_override.ENDING}:
-                turn.change(ending=reason)
+                turn.change(ending="total timeout")
         case State.COMPLETED | State.FAILED | State.CANCELLED:
             pass  # the kernel drops the timers of what has ended
 

@@ -75,3 +75,8 @@ def retry_wait(task: Task, id: str, times: int) -> float:
     """Seconds before try number `times` + 1 after a failure; `times` counts from 1."""
     wait_s = pacing.backoff(task.backoff_s, times - 1, task.backoff_s_max)
     return pacing.jittered(wait_s, id, times)
+
+
+def timeout(seconds: float | None, what: str = "") -> str:
+    """The reason of an end by a timeout: which one, and after how long."""
+    return f"{what}timeout" + ("" if seconds is None else f" after {seconds:g} s")

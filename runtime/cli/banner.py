@@ -11,6 +11,13 @@ from runtime.recovery import RecoveryReport
 from runtime.version import VERSION
 
 _SPELLED_OUT_MAX = 12
+# What every owner finds where nothing was interrupted.
+_AT_REST = frozenset(
+    {
+        *("worker idle", "worker initializing", "worker paused"),
+        *("uet_worker idle", "uet_worker spawning", "circuit_breaker closed"),
+    }
+)
 
 _SURVIVES = {
     "power": "an acknowledged step survives power loss",
@@ -36,7 +43,7 @@ def recovered(report: RecoveryReport) -> Iterator[str]:
     total = sum(report.totals.values())
     for note in report.notes:
         yield f"{paint('note', 'yellow')}   {note}"
-    if not total:
+    if all(name in _AT_REST for name in report.totals) and not report.messages:
         return
     extra = []
     if report.messages:
@@ -68,5 +75,5 @@ def _class(entity: str, state: str) -> str:
 
 
 def _of_a_slot(entity: str) -> bool:
-    # Slots and their processes come back with every owner: never worth a line each.
-    return entity.startswith(("worker", "uet_worker"))
+    # Slots, their processes and closed breakers come back with every owner: not worth a line each.
+    return entity.startswith(("worker", "uet_worker")) or entity == "circuit_breaker closed"

@@ -42,7 +42,7 @@ def as_stop(error: Exception) -> Stop:
             text = f"the database is locked by another process ({error})"
             return Stop(Exit.UNUSABLE, text, "try again", "locked")
         case sqlite3.Error():
-            cure = "`banksman db check` says more, `banksman db restore` brings a backup back"
+            cure = "`banksman db check` says more; `banksman db restore FILE` brings a backup back"
             return Stop(Exit.UNUSABLE, f"the database cannot be read: {error}", cure, "damaged")
         case OSError() if error.filename is not None:
             text = f"{error.filename}: {error.strerror}"

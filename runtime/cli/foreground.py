@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -28,8 +29,10 @@ from runtime.control.gapless import gapless
 from runtime.limits import RUN_DRAIN_S_MAX
 from runtime.opening import COMMAND_POOLS, open_runtime
 from runtime.view.board import Board, load
+from runtime.view.guards import Guards, guards
 
 _DRAW_S = 0.1
+_GUARDS_S = 1.0  # how often breakers, approvals and budgets are looked at
 _ASK_S = 0.5  # how often it is asked whether only a person can go on
 _LAST_EVENTS_S = 5.0
 # `timeout`, and what runs us for somebody, hand on a signal that we got ourselves: it is one.
@@ -152,6 +155,7 @@ class _Carrying:
         async with anyio.create_task_group() as group:
             group.start_soon(self._feed, rt, since)
             group.start_soon(self._draw)
+            group.start_soon(self._watch_guards)
             outcome = await self._until_over(rt)
             await self._catch_up(rt)
             group.cancel_scope.cancel()
@@ -175,6 +179,13 @@ class _Carrying:
         while True:
             self.screen.draw(time.time())
             await anyio.sleep(_DRAW_S)
+
+    async def _watch_guards(self) -> None:
+        while True:
+            await anyio.sleep(_GUARDS_S)
+            runs = [run_id for run_id, state in self.states.items() if not state]
+            guarding = partial(_guards, self.order.state_dir, runs)
+            self.scene.guards = await anyio.to_thread.run_sync(guarding)
 
     async def _until_over(self, rt: Engine) -> Outcome:
         waiting: list[str] = []
@@ -237,6 +248,11 @@ class _Carrying:
             if run_id not in unfinished:
                 self.states[run_id] = await rt.wait_ended(f"run:{run_id}")
         return Outcome(self.states, interrupted=not all(self.states.values()))
+
+
+def _guards(state_dir: Path, run_ids: list[str]) -> Guards:
+    with closing(connected(state_dir)) as db:
+        return guards(db, run_ids)
 
 
 def _load(state_dir: Path, run_ids: list[str]) -> list[Board]:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 import msgspec
 from rich.text import Text
 
+from runtime.cli.guarding import guard_lines
 from runtime.cli.scene import Scene
-from runtime.cli.text import STATE_STYLES, brief, one_line
+from runtime.cli.text import STATE_STYLES, brief, counted, one_line
 from runtime.view.board import Board, Line, Underway
 from runtime.view.told import whole_length
 
@@ -38,7 +39,7 @@ _ASCII_MARKS = {
 }
 # Which workstreams are shown first where not all fit: those that need eyes.
 _URGENCY = ("failed", "blocked", "paused", "running", "validating", "ready", "pending")
-_WAITING_MAX = 4
+_WAITING_MAX = 8
 _ROWS_A_RUN = 6  # fewer would show nothing of a run: of many runs some are only counted
 # Colours of a tool's own; what else it may send is made visible by `one_line`.
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -93,8 +94,9 @@ def frame(
     left = style.height - len(footer) - len(boards)
     tasks = [t for b in boards for t in b.tasks.values() if t.state != "retrying"]
     working = tasks + [g for b in boards for g in b.gates.values()]
-    waiting = [text for b in boards for text in _waiting(b, now)]
-    for_waiting = min(_WAITING_MAX, max(1, left // 4))
+    waiting = [Text("  " + line, "yellow") for line in _guards(scene, now)]
+    waiting += [text for b in boards for text in _waiting(b, now, scene.guards.parked)]
+    for_waiting = min(_WAITING_MAX, max(1, left // 3))
     wait_rows = heights.keep("waiting", len(waiting), for_waiting)
     left -= wait_rows + (1 if wait_rows else 0)
     lines = sum(len(b.lines) for b in boards)
@@ -206,19 +208,29 @@ def _working(
         attempt = f" #{each.attempt}" if each.attempt > 1 else ""
         row = Text.assemble(
             "  ",
-            (style.mark(each.state), _style(each.state)),
+            (style.mark(_state(each)), _style(_state(each))),
             f" {_fitted(short, name)}  {_took(each.since, None, now):>6}{attempt:<3}  ",
         )
         if each.worker and style.width >= 100:
             row.append(f"{_slot(each.worker):<10}  ")
-        row.append(one_line(_ESCAPES.sub("", printed(each))), "dim")
+        said = one_line(_ESCAPES.sub("", printed(each)))
+        row.append("paused, " + said if each.paused else said, "dim")
         found.append(row)
     if len(working) > len(shown):
         found.append(Text(f"  and {len(working) - len(shown)} more at work", "dim"))
     return found
 
 
-def _waiting(board: Board, now: float) -> Iterator[Text]:
+def _guards(scene: Scene, now: float) -> Iterator[str]:
+    return guard_lines(scene.guards, now, narrow=True)
+
+
+def _state(each: Underway) -> str:
+    """As a person sees it: what was paused does not go on by itself."""
+    return "paused" if each.paused and each.state != "running" else each.state
+
+
+def _waiting(board: Board, now: float, parked: int) -> Iterator[Text]:
     if board.state == "paused":
         why = f": {one_line(board.reason)}" if board.reason else ""
         yield Text(f"  paused{why}; `banksman resume {board.run_id}` lets it go on", "yellow")
@@ -231,12 +243,14 @@ def _waiting(board: Board, now: float) -> Iterator[Text]:
     parts = []
     if len(retrying) > 2:
         parts.append(f"{len(retrying) - 2} more between two attempts")
-    if counts.get("queued"):
-        parts.append(f"{counts['queued']} ready, waiting for a slot")
+    if (ready := counts.get("queued", 0) - parked) > 0:
+        parts.append(f"{ready} ready, waiting for a slot")
     if counts.get("pending"):
         parts.append(f"{counts['pending']} waiting for what they depend on")
     if counts.get("blocked"):
         parts.append(f"{counts['blocked']} blocked")
+    if board.reused:
+        parts.append(f"{counted(board.reused, 'verdict')} reused: nothing had changed")
     if parts:
         yield Text("  " + ", ".join(parts), "dim")
 

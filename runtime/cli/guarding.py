@@ -23,18 +23,19 @@ def breakers_command(call: Call) -> None:
     call.show(found, lambda: columns(head, (_cells(b, now) for b in found)))
 
 
-def guard_lines(found: Guards, now: float) -> Iterator[str]:
-    """What keeps work back just now, a line each, for a screen that shows other things too."""
+def guard_lines(found: Guards, now: float, *, narrow: bool = False) -> Iterator[str]:
+    """What keeps work back just now, a line each, for a screen that shows other things too.
+    `narrow`: the short names, which mean the newest unfinished run."""
     for gate in found.wanted:
-        waits = length(now - gate.since)
-        yield f"gate {gate.name} waits for a person since {waits}: banksman approve {gate.gate}"
+        name = gate.name if narrow else gate.gate
+        yield f"gate {gate.name} waits for you, {length(now - gate.since)}: banksman approve {name}"
     for breaker in found.shut:
         mode = "" if breaker.mode == "auto" else f" ({breaker.mode})"
         parked = f", {counted(breaker.parked, 'task')} parked" if breaker.parked else ""
         reason = f": {one_line(breaker.reason)}" if breaker.reason else ""
         stands = breaker.state.replace("_", " ") + mode
-        then = "" if breaker.state == "closed" else f", {following(breaker, now)}"
-        yield f"breaker of {breaker.tool} is {stands}{then}{parked}{reason}"
+        then = "" if breaker.state == "closed" else f", {following(breaker, now, narrow=narrow)}"
+        yield f"breaker {breaker.tool} {stands}{then}{parked}{reason}"
     yield from (f"budget of {spent.run_id}: {_spent(spent)}" for spent in found.budgets)
 
 
@@ -59,7 +60,7 @@ def _cells(breaker: BreakerRow, now: float) -> tuple[str, ...]:
     )
 
 
-def following(breaker: BreakerRow, now: float) -> str:
+def following(breaker: BreakerRow, now: float, *, narrow: bool = False) -> str:
     """What happens next by itself."""
     if breaker.state == "half_open":
         return f"probe by {breaker.probe}" if breaker.probe else "a probe"
@@ -69,4 +70,6 @@ def following(breaker: BreakerRow, now: float) -> str:
         return "nothing by itself"
     if breaker.due is None or breaker.due <= now:
         return "a probe"
+    if narrow:
+        return f"a probe in {length(breaker.due - now)}"
     return f"a probe at {instant(breaker.due)} (in {length(breaker.due - now)})"

@@ -11,11 +11,13 @@ import click
 
 from runtime.cli.calling import Call, entity, shared
 from runtime.cli.exits import Exit, Stop
+from runtime.cli.guarding import guard_lines
 from runtime.cli.text import brief, columns, counted, instant, length, paint, state
 from runtime.control.client import Client, NoOwner, OwnerLost
 from runtime.store.layout import Layout
 from runtime.store.lock import holder, is_owned
 from runtime.view import rows
+from runtime.view.guards import Guards, guards
 from runtime.view.rows import Counts, GateRow, RunRow, TaskRow, WorkerRow, WorkstreamRow
 
 _DONE = {"completed", "skipped"}
@@ -32,25 +34,30 @@ def status_command(call: Call, run: str | None, limit: int) -> None:
     with call.reading() as db:
         if run is None:
             found = rows.runs(db, limit=limit)
+            unfinished = [r.id for r in found if r.completed_at is None]
+            kept = guards(db, unfinished) if unfinished else Guards()
             value: dict[str, Any] = {
                 "state_dir": str(call.state_dir),
                 "owner": owner,
                 "runs": found,
+                "guards": kept,
             }
-            call.show(value, lambda: _all_runs(call.state_dir, owner, found))
+            call.show(value, lambda: _all_runs(call.state_dir, owner, found, kept))
             return
         run_id = entity(db, run, "run").id
         one = rows.runs(db, [run_id])[0]
         streams = rows.workstreams(db, run_id)
         gates = rows.gates(db, [run_id])
+        kept = guards(db, [run_id]) if one.completed_at is None else Guards()
     value = {
         "state_dir": str(call.state_dir),
         "owner": owner,
+        "guards": kept,
         "run": one,
         "workstreams": streams,
         "gates": gates,
     }
-    call.show(value, lambda: _one_run(owner, one, streams, gates))
+    call.show(value, lambda: _one_run(owner, one, streams, gates, kept))
 
 
 @click.command("tasks")
@@ -131,7 +138,9 @@ def progress(counts: Counts) -> str:
     return ", ".join(parts)
 
 
-def _all_runs(state_dir: Path, owner: dict[str, Any] | None, found: list[RunRow]) -> Iterable[str]:
+def _all_runs(
+    state_dir: Path, owner: dict[str, Any] | None, found: list[RunRow], kept: Guards
+) -> Iterable[str]:
     yield f"{paint('state', 'dim')}  {state_dir}"
     unfinished = any(r.completed_at is None for r in found)
     yield f"{paint('owner', 'dim')}  {_owner_line(owner, unfinished)}"
@@ -139,6 +148,7 @@ def _all_runs(state_dir: Path, owner: dict[str, Any] | None, found: list[RunRow]
         yield "no run yet; `banksman run PLAN` makes one"
         return
     now = time.time()
+    yield from (paint(line, "yellow") for line in guard_lines(kept, now))
     yield ""
     yield from columns(
         ("run", "state", "began", "took", "tasks", "reason"),
@@ -174,12 +184,14 @@ def _one_run(
     run: RunRow,
     streams: list[WorkstreamRow],
     gates: list[GateRow],
+    kept: Guards,
 ) -> Iterable[str]:
     now = time.time()
     yield f"{paint(run.id, 'bold')}  {state(run.state)}  {progress(run.tasks)}  {_took(run, now)}"
     if run.reason:
         yield f"{paint('reason', 'dim')}  {brief(run.reason, run.id + '/')}"
     yield f"{paint('owner', 'dim')}  {_owner_line(owner, run.completed_at is None)}"
+    yield from (paint(line, "yellow") for line in guard_lines(kept, now))
     yield ""
     yield from columns(
         ("workstream", "state", "took", "tasks", "after", "reason"),

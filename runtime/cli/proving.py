@@ -27,7 +27,8 @@ def verify_command(call: Call) -> int:
 
     Works beside a live owner. Exits 6 with the first broken row.
     """
-    from runtime.store.errors import Damaged  # noqa: PLC0415 - the charts need no store
+    from runtime.store.errors import Damaged, way_back  # noqa: PLC0415 - the charts need no store
+    from runtime.store.layout import Layout  # noqa: PLC0415 - likewise
     from runtime.store.verify import verify  # noqa: PLC0415 - likewise
 
     began = time.perf_counter()
@@ -42,7 +43,7 @@ def verify_command(call: Call) -> int:
     if not call.as_json:
         first = found.findings[0]
         text = f"the record is broken at {first.where}: {first.text}"
-        cure = "`banksman db restore` brings a backup from archive/ back"
+        cure = way_back(Layout(call.state_dir).db)
         if all(finding.code == "jsonl" for finding in found.findings):
             cure = "move transitions.jsonl away: the next owner writes it anew from the database"
         raise Stop(Exit.UNSOUND, text, cure, "unsound")

@@ -121,6 +121,8 @@ def event_line(event: dict[str, Any], *, cut: str = "") -> str:
         parts.append(f"by {one_line(event['operator'])}")
     if event["reason"]:
         parts.append(f"({brief(event['reason'], cut)})")
+    if reused := event["metadata"].get("reused_from"):
+        parts.append(f"(nothing changed since {brief(reused, cut)})")
     return "  ".join(parts)
 
 

@@ -12,10 +12,12 @@ from actors.messages import OWNER_RESTARTED
 from runtime.cli.recounting import event_line, seconds
 from runtime.view.board import Board
 from runtime.view.filters import SEVERITIES
+from runtime.view.guards import Guards
 
 _LINES_WAITING_MAX = 10_000
 _NOTABLE = SEVERITIES.index("warning")
-_SHOWN_KINDS = {"run", "workstream", "task", "test_gate"}
+_SHOWN_KINDS = {"run", "workstream", "task", "test_gate", "circuit_breaker"}
+_SHOWN_EVENTS = {"approval_wanted", "gate_approved", "gate_rejected"}
 
 
 class Scene:
@@ -23,6 +25,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.boards: dict[str, Board] = {}
+        self.guards = Guards()  # as they were a moment ago
         self.notice: str | None = None  # stands until it is replaced
         self.hint = "Ctrl-C drains, twice kills"
         self.seq = 0
@@ -115,8 +118,8 @@ class Writer:
 
 
 class LineScreen:
-    """Without a terminal: one line for each transition of a run, a workstream, a task or a gate,
-    and whatever else is a warning or worse."""
+    """Without a terminal: one line for each transition of a run, a workstream, a task, a gate or a
+    breaker, for what a person is asked, and for whatever else is a warning or worse."""
 
     def __init__(self, stream: Any = None) -> None:
         self._writer = Writer(sys.stdout if stream is None else stream)
@@ -130,8 +133,11 @@ class LineScreen:
         moved = event["from_state"] not in (None, event["to_state"])
         if event["reason"] == OWNER_RESTARTED:
             return  # the recovery report has said so already
-        if (moved and event["entity_type"] in _SHOWN_KINDS) or (
-            SEVERITIES.index(event["severity"]) >= _NOTABLE
+        shown = event["event_type"] in _SHOWN_EVENTS
+        if (
+            shown
+            or (moved and event["entity_type"] in _SHOWN_KINDS)
+            or (SEVERITIES.index(event["severity"]) >= _NOTABLE)
         ):
             self._writer.put(event_line(event, cut=self._cut) + "\n")
 

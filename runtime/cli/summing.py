@@ -17,12 +17,13 @@ from runtime.cli.explaining import why_lines
 from runtime.cli.foreground import Outcome
 from runtime.cli.place import at, connected
 from runtime.cli.reporting import report_lines
-from runtime.cli.text import clean, paint
+from runtime.cli.text import clean, one_line, paint
 from runtime.store.layout import Layout
+from runtime.view import why_task
 from runtime.view.printed import output_path, tail
 from runtime.view.report import Report, report, root_failure
 from runtime.view.rows import TaskRow
-from runtime.view.standing import standing
+from runtime.view.standing import standing, trouble
 from runtime.view.why import why
 
 _TAIL_LINES = 20
@@ -78,6 +79,10 @@ def _failure(db: sqlite3.Connection, state_dir: Path, found: Report) -> Iterator
     text = _last_output(db, state_dir, task)
     yield ""
     yield f"{paint('failed', 'red')}  {task.id}" + (f"  ({task.reason})" if task.reason else "")
+    if task.reason in why_task.MACHINE:
+        entered = standing(db, "task", task.id)
+        met = entered and trouble(db, entered)
+        yield f"  {why_task.MACHINE[task.reason]}" + (f": {one_line(met)}" if met else "")
     if text:
         yield paint(f"its last {_TAIL_LINES} lines of output", "dim")
         yield from (f"  {line}" for line in clean(text).splitlines())

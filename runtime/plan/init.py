@@ -40,7 +40,9 @@ def write_first_plan(repo: Path, path: Path | None = None, *, force: bool = Fals
         raise PlanExists(target)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        beside.write_text(first_plan(repo), encoding="utf-8")
+        # What a plan names is taken from its own folder, wherever the repository is.
+        cwd = "." if target.parent.resolve() == repo.resolve() else _to(repo, target.parent)
+        beside.write_text(first_plan(repo, cwd), encoding="utf-8")
         if force:
             os.replace(beside, target)
         else:
@@ -53,14 +55,21 @@ def write_first_plan(repo: Path, path: Path | None = None, *, force: bool = Fals
     return target
 
 
-def first_plan(repo: Path) -> str:
-    """The text of a plan that runs what the repository is set up for; it passes `check`."""
+def _to(repo: Path, folder: Path) -> str:
+    """The way from the plan's folder to the repository: short where they lie together."""
+    way = os.path.relpath(repo.resolve(), folder.resolve())
+    return str(repo.resolve()) if way.count("..") > 2 else way
+
+
+def first_plan(repo: Path, cwd: str = ".") -> str:
+    """The text of a plan that runs what the repository is set up for; it passes `check`. `cwd`: the
+    repository, as seen from the plan's folder."""
     found = tooling(repo)
     if not found.tasks:
         found = found._replace(
             tasks=(Task("hello", "greet", ("echo", "the way is clear")),), gates=()
         )
-    return "\n".join(_lines(_name(repo), found)) + "\n"
+    return "\n".join(_lines(_name(repo), found, cwd)) + "\n"
 
 
 class _Place(NamedTuple):
@@ -87,7 +96,7 @@ def _places(found: Found) -> Iterator[_Place]:
         yield _Place(name, depends_on, gates, tasks)
 
 
-def _lines(name: str, found: Found) -> Iterator[str]:
+def _lines(name: str, found: Found, cwd: str) -> Iterator[str]:
     yield "# A first plan, written by `banksman init`: run it with `banksman run`, and change it."
     if found.seen:
         yield f"# It comes from {', '.join(found.seen)}."
@@ -98,19 +107,21 @@ def _lines(name: str, found: Found) -> Iterator[str]:
     yield "[run]"
     yield f"name = {_text(name)}"
     for gate in found.gates:
-        yield from _gate(gate)
+        yield from _gate(gate, cwd)
     for place in _places(found):
-        yield from _workstream(place)
+        yield from _workstream(place, cwd)
 
 
-def _gate(gate: Gate) -> Iterator[str]:
+def _gate(gate: Gate, cwd: str) -> Iterator[str]:
     yield ""
     yield f"[gates.{gate.name}]"
     yield f"type = {_text(gate.type)}"
     yield f"command = {_list(gate.command)}"
+    if cwd != ".":
+        yield f"cwd = {_text(cwd)}"
 
 
-def _workstream(place: _Place) -> Iterator[str]:
+def _workstream(place: _Place, cwd: str) -> Iterator[str]:
     if place.depends_on or place.gates:
         yield ""
         yield f"[workstreams.{place.name}]"
@@ -122,6 +133,8 @@ def _workstream(place: _Place) -> Iterator[str]:
         yield ""
         yield f"[workstreams.{place.name}.tasks.{task.name}]"
         yield f"command = {_list(task.command)}"
+        if cwd != ".":
+            yield f"cwd = {_text(cwd)}"
         if task.depends_on:
             yield f"depends_on = {_list(task.depends_on)}"
         if task.concurrency_key is not None:

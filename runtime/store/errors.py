@@ -90,14 +90,22 @@ class CommitUnknown(StoreError):
         self.cause = cause
 
 
+def way_back(db: Path) -> str:
+    """What to type where a database cannot be trusted: its newest backup, if there is one."""
+    backups = sorted((db.parent / "archive").glob("*.db"), key=lambda file: file.stat().st_mtime)
+    if backups:
+        return f"`banksman db restore {backups[-1]}` brings the newest backup back"
+    return (
+        f"there is no backup in archive/ to restore: move {db.parent} aside and begin anew; "
+        "its transitions.jsonl still tells what happened"
+    )
+
+
 class Damaged(StoreError):
     """The database contradicts itself or its head. Nothing was changed."""
 
     def __init__(self, path: Path, what: str) -> None:
-        super().__init__(
-            f"{path} is damaged: {what}; `banksman verify` says where, "
-            "`banksman db restore` brings back a backup from archive/"
-        )
+        super().__init__(f"{path} is damaged: {what}; {way_back(path)}")
         self.path = path
         self.what = what
 

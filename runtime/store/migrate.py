@@ -6,6 +6,7 @@ A script that was applied never changes: its checksum is on record, and another 
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,6 +112,21 @@ def migrate(
             )
             _stamp(db, migration.number)
     return Migrated(tuple(f"{m.number:04d}_{m.name}" for m in known[before:]), saved)
+
+
+def missing(db: sqlite3.Connection, known: list[Migration]) -> list[str]:
+    """Triggers that these migrations made, and that are gone or were changed: without them the
+    database refuses nothing, and a false row looks like a true one."""
+    made: dict[str, str] = {}
+    for migration in known:
+        for statement in statements(migration.up):
+            if (trigger := _TRIGGER.search(statement)) is not None:
+                made[trigger[1]] = statement[trigger.start() :].strip().rstrip(";")
+    there = dict(db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'"))
+    return [name for name, sql in made.items() if there.get(name) != sql]
+
+
+_TRIGGER = re.compile(r"^CREATE TRIGGER (\w+)", re.MULTILINE)
 
 
 def downgrade(

@@ -15,7 +15,7 @@ from runtime.store.errors import Damaged, OwnerLost
 from runtime.store.journal import Journal, Repaired
 from runtime.store.layout import Layout, sync_directory, unusable
 from runtime.store.loading import next_message
-from runtime.store.migrate import applied, migrate, migrations, transaction
+from runtime.store.migrate import applied, migrate, migrations, missing, transaction
 
 if TYPE_CHECKING:
     from runtime.kinds import Kind
@@ -65,6 +65,8 @@ def take_over(
         if answer != "ok":
             raise Damaged(layout.db, answer)
     head = _head(db, layout.db, meta)
+    if lost := missing(db, migrations()):
+        raise Damaged(layout.db, f"what refuses false rows is gone or changed: {', '.join(lost)}")
     epoch = int(meta["owner_epoch"]) + 1
     with transaction(db):
         db.execute("UPDATE meta SET value = '0' WHERE key = 'clean'")

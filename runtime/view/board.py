@@ -23,7 +23,7 @@ _RETRY = re.compile(r"^(.*?)(?:~(\d+))?$")
 class Underway:
     """A task or gate that is at work, or between two attempts."""
 
-    __slots__ = ("attempt", "id", "reason", "since", "state", "worker")
+    __slots__ = ("attempt", "id", "paused", "reason", "since", "state", "worker")
 
     def __init__(self, id: str, state: str, since: float) -> None:
         self.id = id
@@ -31,6 +31,7 @@ class Underway:
         self.since = since
         self.worker: str | None = None
         self.attempt = 1
+        self.paused = False
         self.reason: str | None = None
 
 
@@ -70,6 +71,8 @@ class Board:
         self.tasks: dict[str, Underway] = {}
         self.gates: dict[str, Underway] = {}
         self.gate_counts: dict[str, int] = {}
+        self.reused = 0  # verdicts that stood for ones that nothing had changed since
+        self.approvals: dict[str, float] = {}  # gates that wait for a person, since when
         self.retries = 0
         self.seq = 0  # of the last event that it holds
         self.changes = 0  # goes up with everything that a person would see
@@ -89,10 +92,11 @@ class Board:
             return
         self.seq = event["seq"]
         source, target = event["from_state"], event["to_state"]
+        kind = event["entity_type"]
         if source == target:
+            self._note(event, at)
             return
         self.changes += 1
-        kind = event["entity_type"]
         if kind == "run":
             self.state, self.reason = target, event["reason"]
             self.began = at if source is None else self.began
@@ -103,6 +107,18 @@ class Board:
             self._move_task(event["entity_id"], event, source, target, at)
         elif kind == "test_gate":
             self._move_gate(event["entity_id"], source, target, at)
+            self.reused += bool(event["metadata"].get("reused_from"))
+
+    def _note(self, event: dict[str, Any], at: float) -> None:
+        """What is no transition, and yet something that a person would see."""
+        what, entity_id = event["event_type"], event["entity_id"]
+        if what in ("task_paused", "task_resumed") and entity_id in self.tasks:
+            self.tasks[entity_id].paused = what == "task_paused"
+        elif what == "approval_wanted":
+            self.approvals[entity_id] = at
+        else:
+            return
+        self.changes += 1
 
     def _move_workstream(
         self, id: str, source: str | None, target: str, reason: str | None, at: float
@@ -137,7 +153,8 @@ class Board:
         task.worker = metadata.get("worker_id")
         task.attempt = (metadata.get("retry_count") or 0) + 1
         task.reason = event["reason"]
-        self.tasks.pop(id, None)  # the one that began last stands last
+        before = self.tasks.pop(id, None)  # the one that began last stands last
+        task.paused = before is not None and before.paused
         self.tasks[id] = task
         self.retries += target == "retrying"
 
@@ -154,6 +171,7 @@ class Board:
         if source is not None:
             self.gate_counts[source] = self.gate_counts.get(source, 0) - 1
         self.gate_counts[target] = self.gate_counts.get(target, 0) + 1
+        self.approvals.pop(id, None)
         if target == "running":
             self.gates[id] = Underway(id, target, at)
         else:
@@ -185,8 +203,12 @@ def load(db: sqlite3.Connection, run_id: str) -> Board:
             )
             under_way.worker, under_way.reason = task.worker_id, task.reason
             under_way.attempt = task.retry_count + 1
+            under_way.paused = task.paused
         for gate in rows.gates(db, [run_id]):
             board.gate_counts[gate.state] = board.gate_counts.get(gate.state, 0) + 1
+            board.reused += gate.reused_from is not None
+            if gate.asked_at is not None and gate.state == "pending":
+                board.approvals[gate.id] = gate.asked_at
             if gate.state == "running":
                 board.gates[gate.id] = Underway(
                     gate.id, gate.state, gate.started_at or gate.created_at

@@ -58,6 +58,7 @@ class TaskRow(Row, frozen=True, kw_only=True):
     exit_code: int | None
     retry_of: str | None
     critical: bool
+    paused: bool
 
 
 class WorkerRow(Row, frozen=True, kw_only=True):
@@ -157,7 +158,8 @@ def tasks(
         page = db.execute(
             f"SELECT {_COMMON}, e.n, e.run_id, e.workstream_id, e.worker_id, e.retry_count,"
             " e.max_retries, e.exit_code, e.retry_of,"
-            " coalesce(json_extract(e.spec, '$.task.critical'), 1) AS critical"
+            " coalesce(json_extract(e.spec, '$.task.critical'), 1) AS critical,"
+            " coalesce(json_extract(e.value, '$.paused'), 0) AS paused"
             f" FROM tasks e WHERE e.n > ? AND {_among('e.run_id', run_ids)}"
             f" AND {_among('e.state', states)} AND {kept} ORDER BY e.n LIMIT ?",
             [last, *run_ids, *states, _PAGE],
@@ -179,6 +181,7 @@ def _task(row: sqlite3.Row) -> TaskRow:
         exit_code=row["exit_code"],
         retry_of=row["retry_of"],
         critical=bool(row["critical"]),
+        paused=bool(row["paused"]),
     )
 
 

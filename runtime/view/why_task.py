@@ -54,7 +54,7 @@ _SUMMARY = {
     "retrying": "its last attempt ended badly: it tries again after a pause",
 }
 
-_MACHINE = {
+MACHINE = {
     "infrastructure": "the machine kept it from starting, again and again",
     "poison": "its workers died of it, again and again",
 }
@@ -62,8 +62,8 @@ _MACHINE = {
 
 def _ended(db: sqlite3.Connection, task: Standing) -> Explanation:
     said = Explanation(f"it has ended: {task.state}")
-    if task.reason in _MACHINE:
-        said.because(f"{task.reason}: {_MACHINE[task.reason]}", trouble(db, task))
+    if task.reason in MACHINE:
+        said.because(f"{task.reason}: {MACHINE[task.reason]}", trouble(db, task))
     elif task.reason:
         said.because(task.reason)
     code = task.row["exit_code"]

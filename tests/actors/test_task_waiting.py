@@ -308,7 +308,7 @@ def test_a_queue_timeout_fails_the_task() -> None:
     value = queued(queue_timeout_s=5.0)
     decision = step(machine, value, m.TimerFired("queue"))
     assert triggers(decision) == ["task_failed"]
-    assert decision.state.reason == "queue timeout"
+    assert decision.state.reason == "queue timeout after 5 s"
     assert decision.edges[0].metadata.timeout_occurred
     assert sent(decision, DISPATCH) == [m.Dequeue(ME)]
 

@@ -262,7 +262,7 @@ def test_an_execution_timeout_asks_the_work_to_end_and_waits_for_its_death() -> 
 def test_an_execution_timeout_without_retries_fails_the_task() -> None:
     timed_out = finished(reason="timeout", signal=15)
     decision = step(machine, running(timeout_s=5.0), EXECUTION, timed_out)
-    assert (decision.state.state, decision.state.reason) == (State.FAILED, "timeout")
+    assert (decision.state.state, decision.state.reason) == (State.FAILED, "timeout after 5 s")
 
 
 def test_work_that_succeeded_just_before_it_was_ended_has_succeeded() -> None:
@@ -272,7 +272,7 @@ def test_work_that_succeeded_just_before_it_was_ended_has_succeeded() -> None:
 
 def test_a_worker_lost_while_its_work_is_timed_out_is_still_a_timeout() -> None:
     decision = step(machine, running(timeout_s=5.0), EXECUTION, LOST)
-    assert decision.state.reason == "timeout"
+    assert decision.state.reason == "timeout after 5 s"
 
 
 def test_an_execution_clock_is_volatile_and_starts_with_the_execution() -> None:

@@ -35,6 +35,7 @@ class Story:
         event = {
             "seq": self.seq,
             "entity_type": kind,
+            "event_type": f"{kind}_state_transition",
             "entity_id": id,
             "from_state": source,
             "to_state": target,
