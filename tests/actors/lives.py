@@ -20,6 +20,19 @@ SLOT = spec.Pool(
     recovery_window_s=30.0,
     restart=spec.Restart(intensity=2, window_s=60.0, backoff_s=1.0, backoff_s_max=8.0),
 )
+TOOLS = tuple(
+    spec.Tool(
+        command=("tool",),
+        caller_fault_exit_codes=(3,),
+        concurrency=concurrency,
+        breaker=spec.Breaker(failure_threshold=2, cooldown_s=20.0, success_threshold=threshold),
+        loop=loop,
+    )
+    for concurrency, threshold, loop in (
+        (None, 1, None),
+        (1, 2, spec.Loop(max_attempts=2)),
+    )
+)
 FAILED = m.Outcome(exit_code=1)
 OUTCOMES = (
     m.Outcome(exit_code=0),
@@ -31,6 +44,8 @@ OUTCOMES = (
     m.Outcome(reason="lost", infrastructure=True, error="its process died"),
     m.Outcome(reason="not_started", infrastructure=True, error="no memory"),
 )
+# A gate's command may also end well and have tested nothing.
+JUDGEMENTS = (*OUTCOMES, m.Outcome(exit_code=0, check=m.Check("pytest", 0)))
 UNDEAD = m.Outcome(reason="timeout", alive=True, signal=9)
 
 names = st.integers(1, 3)
@@ -44,7 +59,13 @@ def plans(draw: st.DrawFn) -> spec.Plan:
     gates: dict[str, spec.Gate] = {}
     for n in range(draw(st.integers(0, 3))):
         depends_on = draw(_some_of(list(gates)))
-        gates[f"g{n}"] = spec.Gate(command=("check",), depends_on=depends_on)
+        person = draw(st.sampled_from([False, False, False, True]))
+        gates[f"g{n}"] = spec.Gate(
+            command=() if person else ("check",),
+            approval=person,
+            timeout_s=draw(seconds) if person else None,
+            depends_on=depends_on,
+        )
     workstreams: dict[str, spec.Workstream] = {}
     before: list[str] = []
     for n in range(draw(st.integers(1, 3))):
@@ -67,6 +88,7 @@ def plans(draw: st.DrawFn) -> spec.Plan:
             on_blocked=draw(st.sampled_from(["end", "end", "wait"])),
         ),
         workers={"pool": SLOT},
+        tools={"tool": draw(st.sampled_from(TOOLS))},
         gates=gates,
         workstreams=workstreams,
     )
@@ -74,8 +96,10 @@ def plans(draw: st.DrawFn) -> spec.Plan:
 
 @st.composite
 def _tasks(draw: st.DrawFn, before: list[str], gates: list[str]) -> spec.Task:
+    tool = draw(st.sampled_from([None, "tool"]))
     return spec.Task(
-        command=("work",),
+        command=() if tool else ("work",),
+        tool=tool,
         depends_on=draw(_some_of(before)),
         gates=draw(_some_of(gates)),
         validate=draw(_some_of(gates)),
@@ -207,6 +231,8 @@ def _by_hand(world: World, which: int) -> None:
         _to("test_gate", lambda gate: m.RerunGate(gate.id, "ann")),
         _to("test_gate", lambda gate: m.RerunGate(gate.id, "ann")),
         _to("test_gate", lambda gate: m.Cancel("enough", "ann")),
+        _to("test_gate", lambda gate: m.Approve("ann")),
+        _to("test_gate", lambda gate: m.Reject("ann", "not yet")),
     )
     choice[which % len(choice)](world, which * 7)
 
@@ -254,7 +280,9 @@ def waits_for_a_person(world: World) -> bool:
     """Whether something is there that only a person can decide about."""
     plan = world.of("run")[0].spec
     stalled = any(
-        g.verdict == "infrastructure" or (g.state == "cancelled" and g.operator)
+        g.verdict == "infrastructure"
+        or (g.state == "cancelled" and g.operator)
+        or (g.state == "pending" and g.asked_at is not None)
         for g in world.of("test_gate")
     )
     blocked = any(t.state == "blocked" for t in (*world.of("task"), *world.of("workstream")))
