@@ -15,6 +15,7 @@
 | messages are conserved       | at rest: what is stored as under way is under way             |
 | memory is what is stored     | at rest, now and then: every value, and the log's last word   |
 | infrastructure burns nothing | each result that is no fault of the work                      |
+| silence is noticed           | at rest, now and then: a slot's clock for its process         |
 | growth is bounded            | at rest: timers, lost waiters; the end: rows of each task     |
 | deciding is pure             | one turn in so many (`observing`)                             |
 
@@ -58,6 +59,7 @@ class Starts(_Counted):
     """Before a task starts its gates have passed and its breaker gave a ticket; alone in a slot."""
 
     name = "gates before starts"
+    kinds = frozenset({"task"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,6 +119,7 @@ class Breakers(_Counted):
     admitted before its last move changes nothing."""
 
     name = "breakers keep shut"
+    kinds = frozenset({"circuit_breaker"})
 
     def on_turn(
         self, world: World, cell: Cell, before: Any, message: Any, decision: Decision[Any]
@@ -174,6 +177,7 @@ class BottomUp(_Counted):
     """A run or a workstream ends only when everything of it has."""
 
     name = "ends are bottom-up"
+    kinds = frozenset({"run", "workstream"})
 
     def on_turn(
         self, world: World, cell: Cell, before: Any, message: Any, decision: Decision[Any]
@@ -315,6 +319,8 @@ class AtRest(_Counted):
             if cell.timers and cell.kind.chart is not None and len(cell.timers) > _TIMERS_MAX:
                 text = f"{address} has {len(cell.timers)} timers: {sorted(cell.timers)}"
                 world.fail("growth is bounded", text)
+            if cell.kind.name == "worker":
+                self._clocked(world, cell)
             if cell.dirty:
                 continue
             row = rows.get(address)
@@ -325,6 +331,15 @@ class AtRest(_Counted):
             elif row.version != cell.version:
                 text = f"{address} is at version {cell.version}, stored is {row.version}"
                 world.fail(self.name, text)
+
+    def _clocked(self, world: World, cell: Cell) -> None:
+        """Whoever waits for a process has a clock that ends the wait."""
+        slot = cell.value
+        if slot.kind != "process" or not slot.ready:
+            return
+        clock = {"busy": "heartbeat", "unresponsive": "recovery"}.get(slot.state)
+        if clock is not None and clock not in (cell.timers or {}):
+            world.fail("silence is noticed", f"{slot.id} is {slot.state}, and has no {clock} clock")
 
 
 class WholeLog(_Counted):

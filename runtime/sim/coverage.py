@@ -1,0 +1,217 @@
+"""What simulations went through, against what there is; and what they have probably not seen.
+
+Declared are: every message of a machine in each of its states, every edge of its chart, every kind
+of fault. A state of the whole world is abstracted to how many actors of each kind are in which
+state, counted 0, 1, 2, many; how fast new ones appear says how much is left to be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from math import log2
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
+from zlib import crc32
+
+import msgspec
+
+from runtime.kinds import KINDS
+from runtime.sim.faults import KINDS as FAULTS
+from runtime.sim.monitors import Monitor
+
+if TYPE_CHECKING:
+    from runtime.cell import Cell
+    from runtime.epoch import Epoch
+    from runtime.sim.case import Coverage
+    from runtime.sim.monitors import World
+
+_MANY: Final = 3
+_MODULES: Final = {"test_gate": "gate", "circuit_breaker": "breaker", "patch_ledger": "patch"}
+
+
+class AbstractStates(Monitor):
+    """Adds the abstract state after each commit to the coverage of the run."""
+
+    name = "abstract states"
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], int] = {}
+        self._hash = 0
+        self._parts: dict[tuple[str, str, int], int] = {}
+
+    def on_commit(self, world: World, epoch: Epoch) -> None:
+        for cell, taken, _at in epoch.entries:
+            if taken.event_type is None and cell.kind.chart is not None:
+                self._moved(cell, taken.source, taken.target)
+        world.coverage.states.add(self._hash)
+
+    def _moved(self, cell: Cell, source: str | None, target: str) -> None:
+        kind = cell.kind.name
+        if source is not None:
+            self._count(kind, str(source), -1)
+        self._count(kind, str(target), 1)
+
+    def _count(self, kind: str, state: str, step: int) -> None:
+        before = self._counts.get((kind, state), 0)
+        after = self._counts[kind, state] = before + step
+        one, other = min(before, _MANY), min(after, _MANY)
+        if one != other:
+            self._hash ^= self._part(kind, state, one) ^ self._part(kind, state, other)
+
+    def _part(self, kind: str, state: str, count: int) -> int:
+        found = self._parts.get((kind, state, count))
+        if found is None:
+            text = f"{kind}/{state}/{count}".encode()
+            found = self._parts[kind, state, count] = crc32(text) << 32 | crc32(text[::-1])
+        return found if count else 0
+
+
+# --- what there is --------------------------------------------------------------------------------
+
+
+@cache
+def declared_pairs() -> frozenset[tuple[str, str, str]]:
+    """Kind, state and message of everything that our machines say they take."""
+    return frozenset(
+        (name, state, message)
+        for name, kind in KINDS.items()
+        if kind.chart is not None
+        for state in kind.chart.states
+        for message in _messages(name)
+    )
+
+
+@cache
+def declared_edges() -> frozenset[tuple[str, str, str, str]]:
+    """Kind, source, target and trigger of every edge."""
+    return frozenset(
+        (name, str(edge.source), str(edge.target), edge.trigger)
+        for name, kind in KINDS.items()
+        if kind.chart is not None
+        for edge in kind.chart.edges
+    )
+
+
+def _messages(kind: str) -> list[str]:
+    module = import_module(f"actors.{_MODULES.get(kind, kind)}")
+    return sorted({found.__name__ for found in _members(module.Inbox)})
+
+
+def _members(of: Any) -> Iterator[type[Any]]:
+    if get_origin(of) in {Union, UnionType}:
+        for each in get_args(of):
+            yield from _members(each)
+    elif isinstance(of, type):
+        yield of
+
+
+# --- how much of it was seen ----------------------------------------------------------------------
+
+
+class Share(msgspec.Struct, frozen=True):
+    """So many of so many; and which are missing."""
+
+    seen: int
+    declared: int
+    missing: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        percent = 100 * self.seen / self.declared if self.declared else 100.0
+        return f"{self.seen:,} of {self.declared:,} ({percent:.0f} %)"
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What a campaign of `runs` covered. `unseen`: the chance that the next run shows an abstract
+    state that none has shown, after Good and Turing. `growth`: abstract states after 1, 2, 4, ...
+    runs. `vacuous`: what was promised or hoped for, and never once looked at or reached."""
+
+    runs: int
+    pairs: Share
+    edges: Share
+    faults: Share
+    states: int
+    unseen: float
+    growth: tuple[tuple[int, int], ...]
+    vacuous: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        curve = ", ".join(f"{states:,} after {runs:,}" for runs, states in self.growth)
+        told = [
+            f"messages in states: {self.pairs}",
+            f"edges: {self.edges}",
+            f"kinds of faults: {self.faults}",
+            f"abstract states: {self.states:,}{f' ({curve})' if curve else ''}",
+            f"a new one in the next run: {100 * self.unseen:.1f} %",
+        ]
+        return told + [f"warning: {each}" for each in self.vacuous]
+
+
+def summary(
+    coverage: Coverage,
+    runs: int,
+    once: int = 0,
+    growth: tuple[tuple[int, int], ...] = (),
+    *,
+    kinds: frozenset[str] = frozenset(),
+) -> Summary:
+    """`once`: abstract states that exactly one run has been in. `kinds`: the machines that count;
+    by default those of which any was seen."""
+    counted = kinds or frozenset(kind for kind, _, _ in coverage.pairs)
+    pairs = {pair for pair in declared_pairs() if pair[0] in counted}
+    edges = {edge for edge in declared_edges() if edge[0] in counted}
+    return Summary(
+        runs=runs,
+        pairs=_share(pairs, coverage.pairs),
+        edges=_share(edges, coverage.edges),
+        faults=_share({(kind,) for kind in FAULTS}, {(kind,) for kind in coverage.faults}),
+        states=len(coverage.states),
+        unseen=min(1.0, once / runs) if runs else 1.0,
+        growth=growth,
+        vacuous=tuple(vacuous(coverage)),
+    )
+
+
+def _share(declared: set[Any], seen: set[Any]) -> Share:
+    missing = sorted(" ".join(each) for each in declared - seen)
+    return Share(len(declared & seen), len(declared), tuple(missing))
+
+
+def vacuous(coverage: Coverage) -> Iterator[str]:
+    """What says nothing, because it was never put to the test."""
+    for label, times in sorted(coverage.sometimes.items()):
+        if not times:
+            yield f"{label!r} should hold sometimes, and never did"
+    for label, times in sorted(coverage.always.items()):
+        if not times:
+            yield f"{label!r} should hold always, and was never looked at"
+
+
+class Growth:
+    """The number of abstract states after 1, 2, 4, 8, ... runs, as they are added one by one."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self._seen: set[int] = set()
+        self._once: set[int] = set()
+        self._points: dict[int, int] = {}
+
+    def add(self, states: set[int]) -> None:
+        """One more run has been in these."""
+        self.runs += 1
+        self._once = (self._once - states) | (states - self._seen)
+        self._seen |= states
+        if log2(self.runs).is_integer():
+            self._points[self.runs] = len(self._seen)
+
+    @property
+    def once(self) -> int:
+        """How many exactly one run has been in."""
+        return len(self._once)
+
+    @property
+    def points(self) -> tuple[tuple[int, int], ...]:
+        """Runs, and states after so many; the last point is the present."""
+        return tuple({**self._points, self.runs: len(self._seen)}.items()) if self.runs else ()
