@@ -62,3 +62,32 @@ def test_the_breaker_example_shows_one_that_opens_and_the_probe_that_closes_it(
     events = banksman("events", *which, cwd=tmp_path).stdout.splitlines()
     moves = [json.loads(line)["to_state"] for line in events]
     assert moves == ["closed", "open", "half_open", "open", "half_open", "closed"]
+
+
+def simulated(example: str, *args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return run(*BANKSMAN, "simulate", str(EXAMPLES / example), *args, cwd=cwd)
+
+
+def test_the_race_is_found_and_made_small_and_is_not_in_the_office_that_is_right(
+    tmp_path: Path,
+) -> None:
+    hasty = simulated("simulate_race.py::no_seat_is_sold_twice", cwd=tmp_path)
+    assert hasty.returncode == 1, hasty.stderr
+    assert "no more seats are sold than there are" in hasty.stdout
+    assert "4 buyers to 3" in hasty.stdout
+    assert "1. effect of charge takes" in hasty.stdout
+    assert "    2. " not in hasty.stdout
+    careful = simulated("simulate_race.py::no_seat_is_held_twice", cwd=tmp_path)
+    assert careful.returncode == 0, careful.stdout
+
+
+def test_the_month_of_the_pipeline_passes_under_faults(tmp_path: Path) -> None:
+    done = simulated("simulate_month.py", "--seeds", "6", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "days simulated" in done.stdout
+
+
+def test_the_small_worlds_are_proven_within_their_bounds(tmp_path: Path) -> None:
+    done = simulated("simulate_proof.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("complete within these bounds") == 2
