@@ -79,7 +79,11 @@ class Trees:
 
     async def _look(self, cwd: str) -> Tree:
         asked = ("rev-parse", "--path-format=absolute", "--show-toplevel", "--absolute-git-dir")
-        said = await self._run(cwd, _HARMLESS, *asked, "--git-path", "info/exclude")
+        try:
+            said = await self._run(cwd, _HARMLESS, *asked, "--git-path", "info/exclude")
+        except NoTree:
+            # Git also says so of a repository that belongs to somebody else.
+            raise NoTree("the folder is in no git work tree of this user") from None
         top, git_dir, exclude = map(os.fsdecode, said.split(b"\n")[:3])
         await anyio.to_thread.run_sync(self._prepare)
         digest = hashlib.sha256(os.fsencode(top)).hexdigest()[:16]

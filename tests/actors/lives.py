@@ -120,11 +120,11 @@ def _some_of(names: list[str]) -> st.SearchStrategy[tuple[str, ...]]:
     return st.lists(st.sampled_from(names), max_size=2, unique=True).map(tuple)
 
 
-def judge(salt: int) -> Callable[[str, int], m.Outcome]:
+def judge(salt: int, outcomes: tuple[m.Outcome, ...] = OUTCOMES) -> Callable[[str, int], m.Outcome]:
     """How each execution ends: the same each time it is asked."""
 
     def outcome(id: str, attempt: int) -> m.Outcome:
-        return OUTCOMES[zlib.crc32(f"{salt}/{id}/{attempt}".encode()) % len(OUTCOMES)]
+        return outcomes[zlib.crc32(f"{salt}/{id}/{attempt}".encode()) % len(outcomes)]
 
     return outcome
 
@@ -132,7 +132,7 @@ def judge(salt: int) -> Callable[[str, int], m.Outcome]:
 def live(plan: spec.Plan, life: list[tuple[int, int]], salt: int) -> World:
     """The world after this life of a run of the plan. Its inboxes need not be empty."""
     order = random.Random(salt)
-    world = World(judge(salt), judge(salt + 1), pick=order.randrange)
+    world = World(judge(salt), judge(salt + 1, JUDGEMENTS), pick=order.randrange)
     world.submit(plan)
     if salt % 2:
         world.drive(until=lambda: len(world.running) > 0)

@@ -293,6 +293,75 @@ def test_a_task_that_waits_for_a_rerun_can_be_cancelled_and_leaves_nothing_count
     assert world.state("run:r") == "completed"
 
 
+# --- the hand on gates, pauses and policies ------------------------------------------------------
+
+
+def test_a_gate_that_a_person_cancels_ends_what_needs_it_without_a_failure() -> None:
+    a = stream(tasks={"x": task(gates=("lint",))})
+    world = World()
+    world.submit(plan(a=a, b=stream("y"), gates={"lint": LINT}))
+    world.drive(until=lambda: bool(world.gates_running))
+    world.ask("test_gate:r/gate:lint~1", m.Cancel("not today", "ann"))
+    world.drive()
+    world.check_counts()
+    assert states(world, "a/x", "b/y") == ["cancelled", "completed"]
+    assert world["task:r/a/x"].reason == "r/gate:lint~1 cancelled: not today"
+    assert not world["task:r/a/x"].through_failure
+    assert world.state("run:r") == "completed"
+
+
+def test_a_judge_that_a_person_cancels_leaves_the_work_validating_until_a_rerun() -> None:
+    world = World()
+    a = stream(tasks={"x": task(validate=("lint",))})
+    world.submit(plan(a=a, gates={"lint": LINT}))
+    world.drive(until=lambda: bool(world.gates_running))
+    world.ask("test_gate:r/gate:lint~1", m.Cancel("not today", "ann"))
+    world.drive()
+    assert states(world, "a/x") == ["validating"]
+    rerun(world, "lint~1")
+    assert world.state("run:r") == "completed"
+
+
+def test_a_gate_that_times_out_is_a_failure_of_what_it_judges() -> None:
+    late = Outcome(reason="timeout", signal=9)
+    a = stream(tasks={"x": task(validate=("lint",))})
+    world = driven(plan(a=a, gates={"lint": LINT}), gates=script(lint=late))
+    assert world["task:r/a/x"].reason == (
+        "validation failed: r/gate:lint~1 failed: timeout after 600 s"
+    )
+    assert world.state("run:r") == "failed"
+
+
+def test_the_failed_validation_of_a_workstream_stops_the_others_if_the_plan_says_so() -> None:
+    what = plan(
+        run={"on_failure": "stop"},
+        a=stream("x", gates=("lint",)),
+        b=stream(tasks={"y": task(gates=("sign",))}),
+        gates={"lint": LINT, "sign": SIGN},
+    )
+    world = driven(what, gates=script(lint=FAIL))
+    assert world.state("workstream:r/b") == "cancelled"
+    assert gates(world)["sign~1"] == "cancelled"
+    assert world.state("run:r") == "failed"
+
+
+def test_a_paused_run_starts_no_gate_and_takes_the_verdict_of_one_that_runs() -> None:
+    world = World(gate_places=1)
+    a = stream(tasks={"x": task(gates=("lint",)), "y": task(gates=("unit",))})
+    world.submit(plan(a=a, gates={"lint": LINT, "unit": UNIT}))
+    world.drive(until=lambda: bool(world.gates_running))
+    (runs,) = world.gates_running
+    world.ask("run:r", m.Pause("ann"))
+    world.drive()
+    other = ({"lint~1", "unit~1"} - {runs.removeprefix("test_gate:r/gate:")}).pop()
+    assert sorted(gates(world).values()) == ["passed", "pending"]
+    assert gates(world)[other] == "pending"
+    assert sorted(states(world, "a/x", "a/y")) == ["pending", "queued"]
+    world.ask("run:r", m.Resume("ann"))
+    world.drive()
+    assert world.state("run:r") == "completed"
+
+
 # --- the gate's own breaker ----------------------------------------------------------------------
 
 

@@ -96,7 +96,7 @@ async def test_what_no_runner_wrote_is_judged_by_its_exit_code_and_so_recorded(
     assert (outcome.check.judged_by, outcome.check.tests) == ("exit_code", None)
     assert (outcome.check.key, outcome.check.unkeyed) == (
         None,
-        "there is no tree: git rev-parse failed with 128",
+        "there is no tree: the folder is in no git work tree of this user",
     )
 
 

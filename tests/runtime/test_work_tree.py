@@ -163,7 +163,7 @@ async def test_a_repository_within_the_tree_is_not_looked_into_so_there_is_no_tr
 
 
 async def test_outside_of_a_repository_there_is_no_tree(tmp_path: Path, trees: Trees) -> None:
-    with pytest.raises(NoTree, match="rev-parse failed"):
+    with pytest.raises(NoTree, match="no git work tree"):
         await trees.look(str(tmp_path))
 
 
