@@ -48,6 +48,9 @@ class Ends:
             self._seq, self._moved_us = seq, engine.us
         if not engine.owner_life.idle or engine.sim.unsettled():
             return False
+        bound_us = self.healed_us + BOUND_S * 1e6
+        if engine.pending and not (engine.healing and engine.us > bound_us):
+            return False  # something is under way outside
         open_runs = self._open_runs()
         if not open_runs and not engine.pending and not engine.sim.expects():
             return not self._users_timers()
@@ -56,7 +59,7 @@ class Ends:
         idle_us = engine.us - self._moved_us
         if not engine.pending and (idle_us > _IDLE_S * 1e6 or not self._timed()):
             return self._at_a_stand(open_runs)
-        if engine.healing and engine.us - self.healed_us > BOUND_S * 1e6:
+        if engine.healing and engine.us > bound_us:
             self._not_ended(open_runs)
         return False
 

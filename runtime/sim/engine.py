@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import gc
 import traceback
+from array import array
 from collections.abc import Callable, Coroutine, Mapping
+from hashlib import blake2b
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
-from zlib import crc32
 
 from msgspec.structs import replace
 
@@ -53,7 +54,6 @@ KERNEL_RAISES: Final = "the kernel never fails"
 START_S: Final = 1_700_000_000.0
 _TURN_US: Final = 20  # what a turn costs: some fifty thousand a second
 _STALL_TURNS: Final = 32  # between two chances that the owner stands still
-_MASK: Final = (1 << 64) - 1
 
 Due = tuple[int, int, Callable[[Any], None], Any, bool]
 
@@ -76,11 +76,11 @@ class Engine:
         self.choices = Choices(case.seed, case.overrides, record=record)
         self.luck = Luck(self.choices, config, case.seed)
         self.luck.set_rates(faults.rates_of(config, case.seed))
-        self.latency, self.fault_at = self.luck.latency, self.luck.fault
+        self.latency, self.rates = self.luck.latency, self.luck.rates
         self.now = START_S
         self.us = 0
         self.n = 0
-        self.hash = 0
+        self.trace: list[int] = []  # what the hash is taken over: a number for each happening
         self.times: list[Due] = []
         self.pending = 0  # of what is due: all but heartbeats
         self._order = 0
@@ -167,7 +167,7 @@ class Engine:
 
     def fault(self, kind: str, actor: str) -> bool:
         """Whether this goes wrong here; then it is on record."""
-        if self.healing or not self.fault_at(kind, actor):
+        if kind not in self.rates or self.healing or not self.luck.fault(kind, actor):
             return False
         self.mark(f"fault {kind}", actor)
         if self.recorder is not None:
@@ -175,11 +175,10 @@ class Engine:
         return True
 
     def mark(self, what: str, actor: str) -> None:
-        """Counts a happening that is no turn, and adds it to the hash."""
+        """Counts a happening that is no turn, and adds it to the trace."""
         self.n += 1
-        self.hash = (
-            (self.hash ^ crc32(f"{what}/{actor}".encode()) ^ self.us) * 0x100000001B3 + (self.n)
-        ) & _MASK
+        crc = self.observer.crc
+        self.trace.append((crc(what) * 3 ^ crc(actor)) << 31 ^ self.us)
 
     def outside(self, what: str, actor: str, detail: Any) -> None:
         """Something happened outside the kernel."""
@@ -254,39 +253,36 @@ class Engine:
 
     def _turns(self) -> None:
         """Takes turns until something is due, a commit is to begin, or nothing is ready."""
-        pool, times, kernel = self.pool, self.times, self.kernel
+        pool, times, kernel, owner = self.pool, self.times, self.kernel, self.owner_life
         assert kernel is not None
         heap, observer, activate = pool.heap, self.observer, kernel.turns.activate
-        take = observer.took if observer.watching else None
-        counted = self.turns_of
+        took, recorder, stalls = observer.took, self.recorder, self._stalls
+        us, n = self.us, self.n
         while heap:
-            if times and times[0][0] <= self.us:
+            if times and times[0][0] <= us:
                 self._due()
                 return
             cell = pool.pop()
             cell.scheduled = False
             if cell.suspended is not None:
                 continue
-            self.us = us = self.us + _TURN_US
+            self.us = us = us + _TURN_US
             self.now = now = START_S + us / 1e6
-            self.n = n = self.n + 1
+            self.n = n = n + 1
             observer.seen = None
-            if self.recorder is not None:
-                self.recorder.before(cell)
+            if recorder is not None:
+                recorder.before(cell)
             activate(cell, now, 1)
-            if take is not None:
-                take(cell)
+            took(cell)
             if cell.inbox or cell.control:
                 cell.scheduled = True
                 pool.append(cell)
             else:
                 cell.inbox = cell.control = None
-            if counted is not None:
-                counted[cell.address] = counted.get(cell.address, 0) + 1
-            if self.owner_life.commit_at and n >= self.owner_life.commit_at:
-                self.owner_life.begin_commit()
+            if owner.commit_at and n >= owner.commit_at:
+                owner.begin_commit()
                 return
-            if not n % _STALL_TURNS and self._stalls:
+            if stalls and not n % _STALL_TURNS:
                 self._stand_still()
                 return
 
@@ -306,8 +302,8 @@ class Engine:
         if counts:
             self.pending -= 1
         self.move_to(at)
-        self.n = n = self.n + 1
-        self.hash = ((self.hash ^ self.us) * 0x100000001B3 + n) & _MASK
+        self.n += 1
+        self.trace.append(self.us)
         step(detail)
 
     def _advance(self) -> None:
@@ -389,7 +385,7 @@ def run_engine(engine: Engine, strict: Any = None) -> Result:
     return Result(
         case=case,
         failure=failure,
-        trace_hash=f"{engine.hash:016x}",
+        trace_hash=blake2b(array("Q", engine.trace).tobytes(), digest_size=8).hexdigest(),
         events=engine.n,
         simulated_s=round(engine.us / 1e6, 6),
         choices=dict(engine.choices.log or {}),

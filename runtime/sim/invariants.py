@@ -59,7 +59,7 @@ class Starts(_Counted):
     """Before a task starts its gates have passed and its breaker gave a ticket; alone in a slot."""
 
     name = "gates before starts"
-    kinds = frozenset({"task"})
+    kinds: frozenset[str] | None = frozenset({"task"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class Breakers(_Counted):
     admitted before its last move changes nothing."""
 
     name = "breakers keep shut"
-    kinds = frozenset({"circuit_breaker"})
+    kinds: frozenset[str] | None = frozenset({"circuit_breaker"})
 
     def on_turn(
         self, world: World, cell: Cell, before: Any, message: Any, decision: Decision[Any]
@@ -177,7 +177,7 @@ class BottomUp(_Counted):
     """A run or a workstream ends only when everything of it has."""
 
     name = "ends are bottom-up"
-    kinds = frozenset({"run", "workstream"})
+    kinds: frozenset[str] | None = frozenset({"run", "workstream"})
 
     def on_turn(
         self, world: World, cell: Cell, before: Any, message: Any, decision: Decision[Any]

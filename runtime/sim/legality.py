@@ -35,6 +35,7 @@ class OneExecution(Monitor):
     says changes nothing."""
 
     name = "one execution at a time"
+    kinds: frozenset[str] | None = frozenset({"task"})
 
     def __init__(self) -> None:
         self._running: dict[str, str] = {}  # task id -> lease
@@ -58,7 +59,7 @@ class OneExecution(Monitor):
     def on_turn(
         self, world: World, cell: Cell, before: Any, message: Any, decision: Decision[Any]
     ) -> None:
-        if type(message) is not WorkFinished or cell.kind.name != "task":
+        if type(message) is not WorkFinished:
             return
         if message.lease != before.lease and decision.edges:
             text = f"{cell.address} took the result of lease {message.lease}, its own is"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from math import log
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
@@ -17,6 +18,9 @@ _LEAST_S: Final = 1e-5
 WAITS: Final = (0.0, *(round(_LEAST_S * _STEP**n, 6) for n in range(1, 64)))
 """What a latency's value stands for, in seconds: from none over 1 ms (15) to half an hour (63)."""
 
+# Offsets of a log-normal wait from its centre, by ten bits of chance: a standard deviation is three
+# steps, a factor of two and a half.
+_NORMAL: Final = tuple(round(3.0 * NormalDist().inv_cdf((n + 0.5) / 1024)) for n in range(1024))
 _STALL: Final = 26  # a stall takes about 2,500 times as long as usual
 _BUDGET_MAX: Final = 8
 
@@ -32,7 +36,9 @@ class Luck:
         self._calm = config.strategy == "fifo"
         self._centres: dict[float, int] = {}
         self._sites: dict[tuple[str, str], list[int]] = {}
+        self._faults: dict[tuple[str, str], list[int]] = {}
         self._texts: dict[tuple[str, str], str] = {}
+        self._asked = bool(choices.overrides) or choices.log is not None
         self._seed = mix(seed, len("luck"))
         self.rates: dict[str, float] = {}
         self.left: dict[str, int] = {}  # how many more of a kind this run may have
@@ -52,30 +58,35 @@ class Luck:
         """How much longer than at the least something takes, in seconds."""
         if self._still:
             return 0.0
-        place = self._place("latency", site, actor)
-        n = place[1]
-        if self._calm:
-            value = 0
-        else:
+        place = self._sites.get((site, actor)) or self._place("latency", site, actor)
+        place[1] = n = place[1] + 1
+        value = 0
+        if not self._calm:
             drawn = mix(self._seed, crc32(b"%d" % n, place[0]))
             centre = self._centres.get(usual_s) or self._centre(usual_s)
-            value = drawn % (centre + 14) if self._wide else _normal(drawn, centre)
-            value = min(max(value, 0), 63)
-        value = self._choices.settle(place[0], self._texts[site, actor], n, value)
-        return WAITS[min(value, 63)]
+            if self._wide:
+                value = drawn % (centre + 14)
+            else:
+                value = centre + _NORMAL[drawn & 1023]
+                if drawn >> 32 & 511 == 0:
+                    value += _STALL
+            value = 0 if value < 0 else min(value, 63)
+        if self._asked:
+            value = self._choices.settle(place[0], self._texts[site, actor], n, value)
+        return WAITS[value] if value < 64 else WAITS[63]
 
     def fault(self, kind: str, actor: str) -> bool:
         """Whether this goes wrong here, now."""
         rate = self.rates.get(kind)
         if rate is None:
             return False
-        place = self._place("fault", kind, actor)
-        n = place[1]
+        place = self._faults.get((kind, actor)) or self._place("fault", kind, actor)
+        place[1] = n = place[1] + 1
         value = 0
         if self.left[kind] > 0:
             drawn = mix(self._seed, crc32(b"%d" % n, place[0]))
             value = int(drawn < rate * (1 << 64))
-        text = self._texts[kind, actor]
+        text = f"fault.{kind}/{actor}"
         if not self._choices.settle(place[0], text, n, value):
             return False
         self.left[kind] -= 1
@@ -84,21 +95,16 @@ class Luck:
         return True
 
     def _place(self, sort: str, site: str, actor: str) -> list[int]:
-        place = self._sites.get((site, actor))
-        if place is None:
-            text = self._texts[site, actor] = f"{sort}.{site}/{actor}"
-            place = self._sites[site, actor] = [crc32(f"{text}/".encode()), 0]
-        place[1] += 1
+        text = f"{sort}.{site}/{actor}"
+        place = [crc32(f"{text}/".encode()), 0]
+        if sort == "fault":
+            self._faults[site, actor] = place
+        else:
+            self._sites[site, actor] = place
+            self._texts[site, actor] = text
         return place
 
     def _centre(self, usual_s: float) -> int:
         centre = max(1, round(log(max(usual_s, _LEAST_S * 2) / _LEAST_S) / log(_STEP)))
         self._centres[usual_s] = centre
         return centre
-
-
-def _normal(drawn: int, centre: int) -> int:
-    """Near the centre; rarely far above it: a log-normal wait with stalls."""
-    spread = (drawn & 255) + (drawn >> 8 & 255) + (drawn >> 16 & 255) + (drawn >> 24 & 255) - 510
-    value = centre + spread // 40
-    return value + _STALL if drawn >> 32 & 511 == 0 else value

@@ -42,6 +42,8 @@ class Monitor:
     engine calls only those that are overridden, so that the others cost nothing."""
 
     name = "monitor"
+    kinds: frozenset[str] | None = None
+    """Of the actors whose turns it is told of; None: of all."""
 
     def on_turn(
         self, world: World, cell: Cell, before: Any, message: Any, decision: Decision[Any]

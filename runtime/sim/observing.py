@@ -14,11 +14,11 @@ from runtime.sim.case import Coverage, Failure
 from runtime.sim.monitors import Monitor
 
 if TYPE_CHECKING:
+    from actors.machine import Taken
     from runtime.cell import Cell
     from runtime.kinds import Kind
     from runtime.sim.engine import Engine
 
-_MASK: Final = (1 << 64) - 1
 PURITY_TURNS: Final = 67
 """One turn in so many is decided twice. A prime, so that no rhythm of a world hides an actor."""
 
@@ -39,12 +39,11 @@ class Observer:
         self.monitors = monitors
         self.seen: tuple[Any, Any, Any] | None = None  # value, message, decision of this turn
         self.error: Exception | None = None
-        self.watching = True
         self.forgiving = False  # actors may raise: it is a part of the scenario
         self._crcs: dict[Any, int] = {}
         self._pairs: set[tuple[str, str, type]] = set()
-        self._edges: set[tuple[str, str | None, str, str]] = set()
-        self.on_turn = self._all("on_turn")
+        self._edges: set[tuple[str, str, str, str]] = set()
+        self._on_turn_of: dict[str, list[Any]] = {}  # by kind
         self.on_commit = self._all("on_commit")
         self.on_effect = self._all("on_effect")
         self.on_report = self._all("on_report")
@@ -59,6 +58,7 @@ class Observer:
         self.monitors.append(monitor)
         for name in [name for name in vars(Monitor) if name.startswith("on_")]:
             setattr(self, name, self._all(name))
+        self._on_turn_of.clear()
 
     def _all(self, name: str) -> list[Any]:
         plain = getattr(Monitor, name)
@@ -84,42 +84,63 @@ class Observer:
     def took(self, cell: Cell) -> None:
         """The cell took a turn, or found its message void."""
         engine, seen, crcs = self._engine, self.seen, self._crcs
-        actor = crcs.get(cell.address)
-        if actor is None:
-            actor = crcs[cell.address] = crc32(cell.address.encode())
+        mark = crcs.get(cell.address) or self.crc(cell.address)
         if seen is None:
-            engine.hash = ((engine.hash ^ actor ^ engine.us) * 0x100000001B3 + 1) & _MASK
+            engine.trace.append(mark << 31 ^ engine.us)
             if self.error is not None:
                 self._raised(cell)
             return
         value, message, decision = seen
-        kind = type(message)
-        word = crcs.get(kind)
-        if word is None:
-            word = crcs[kind] = crc32(kind.__name__.encode())
-        after = decision.state
-        if cell.kind.chart is not None:
-            state = value.state._value_
-            self._pairs.add((cell.kind.name, state, kind))
-            for taken in decision.edges:
-                self._edges.add((cell.kind.name, taken.source, taken.target, taken.trigger))
-            actor ^= crcs.get(state) or self._crc(state)
-        engine.hash = (
-            (engine.hash ^ actor ^ (word << 32) ^ engine.us) * 0x100000001B3
-            + len(decision.effects) * 8
-            + len(decision.edges)
-        ) & _MASK
+        word = type(message)
+        kind = cell.kind
+        mark ^= crcs.get(word) or self.crc(word)
+        if kind.chart is not None:
+            state = value.state
+            if type(state) is not str:
+                state = state._value_
+            self._pairs.add((kind.name, state, word))
+            mark ^= crcs.get(state) or self.crc(state)
+            if decision.edges:
+                self._took_edges(kind.name, state, decision.edges)
+        engine.trace.append(mark << 31 ^ engine.us ^ len(decision.effects) << 44)
         if cell.failures:
             self._raised(cell)
-        if not engine.n % PURITY_TURNS and cell.kind.table:
+        if not engine.n % PURITY_TURNS and kind.table:
             self._decide_twice(cell, value, message, decision)
-        for watch in self.on_turn:
+        watches = self._on_turn_of.get(kind.name)
+        if watches is None:
+            watches = self._on_turn_of[kind.name] = self._watching(kind.name)
+        for watch in watches:
             watch(engine, cell, value, message, decision)
+        if engine.turns_of is not None:
+            engine.turns_of[cell.address] = engine.turns_of.get(cell.address, 0) + 1
         if engine.recorder is not None:
-            engine.recorder.after(cell, value, message, decision, after)
+            engine.recorder.after(cell, value, message, decision, decision.state)
 
-    def _crc(self, text: str) -> int:
-        found = self._crcs[text] = crc32(text.encode())
+    def _took_edges(self, kind: str, state: str, edges: tuple[Taken, ...]) -> None:
+        """Coverage of edges; `state` is where the first one began."""
+        source = state
+        for taken in edges:
+            target: Any = taken.target
+            if type(target) is not str:
+                target = target._value_
+            self._edges.add((kind, source, target, taken.trigger))
+            source = target
+
+    def _watching(self, kind: str) -> list[Any]:
+        return [
+            monitor.on_turn
+            for monitor in self.monitors
+            if type(monitor).on_turn is not Monitor.on_turn
+            and (monitor.kinds is None or kind in monitor.kinds)
+        ]
+
+    def crc(self, name: str | type) -> int:
+        """31 bits for an address, a state or a type of message; the same in every process."""
+        found = self._crcs.get(name)
+        if found is None:
+            text = name if isinstance(name, str) else name.__name__
+            found = self._crcs[name] = crc32(text.encode()) & 0x7FFFFFFF | 1
         return found
 
     def _raised(self, cell: Cell) -> None:
@@ -168,5 +189,5 @@ class Observer:
         """The coverage of the run, in names."""
         coverage = self._engine.coverage
         coverage.pairs.update((kind, state, of.__name__) for kind, state, of in self._pairs)
-        coverage.edges.update((k, str(s or ""), str(t), by) for k, s, t, by in self._edges)
+        coverage.edges.update(self._edges)
         return coverage
