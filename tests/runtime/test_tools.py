@@ -200,3 +200,22 @@ async def test_ten_thousand_refused_calls_leave_nothing_behind(tmp_path: Path) -
         after = rt.statistics()
     assert after["actors_in_memory"] <= before["actors_in_memory"]
     assert rows(tmp_path, breakers) == known
+
+
+# --- an index that is built anew ------------------------------------------------------------------
+
+
+async def test_a_dispatcher_that_is_built_anew_grants_nothing_beyond_the_concurrency(
+    tmp_path: Path,
+) -> None:
+    wait = spec.Tool(command=("sh", "-c", "until [ -e go ]; do sleep 0.01; done"), concurrency=1)
+    async with open_runtime(tmp_path / ".state", clock=VirtualClock(autojump=False)) as rt:
+        run = await rt.submit(plan(tmp_path, wait, tasks=3, slots=3))
+        with anyio.fail_after(30):
+            while tasks(tmp_path).get("running") != 1:
+                await anyio.lowlevel.checkpoint()
+        rt._sup.rebuild_index()  # as after a rollback
+        await rt.wait_idle()
+        assert tasks(tmp_path) == {"running": 1, "queued": 2}
+        (tmp_path / "go").touch()
+        assert await run.wait() == "completed"
