@@ -178,7 +178,9 @@ async def test_without_git_there_is_no_tree(
 async def test_a_tree_of_too_many_names_is_none(
     repo: Path, trees: Trees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tree_module, "NAMES_BYTES_MAX", 3)
+    for n in range(20):
+        (repo / f"{n:0>100}.py").touch()
+    monkeypatch.setattr(tree_module, "NAMES_BYTES_MAX", 1000)
     with pytest.raises(NoTree, match="too many files"):
         await trees.look(str(repo))
 
