@@ -320,7 +320,7 @@ _ABLATIONS: Final = (
         ),
         worlds.pipeline(),
         {"result_twice": 0.5, "tool_failed": 0.3},
-        known=2,
+        known=7,
     ),
     Ablation(
         "leases are never given twice",

@@ -6,6 +6,7 @@
 | the log is whole             | the end: numbered without gaps, chained, never back in time   |
 | one execution at a time      | each start and end outside (`legality`)                       |
 | a slot runs one task         | each start of a task                                          |
+| dead before its lease ends   | each end of an execution                                      |
 | nothing acknowledged is lost | each acknowledgement, each recovery, the end                  |
 | committed before it leaves   | each effect; each lease, launch and try at most once          |
 | every run ends, no deadlock  | whenever nothing moves (`ends`)                               |
@@ -171,6 +172,32 @@ class Accounting(_Counted):
         if decision.state.retry_count != before.retry_count:
             text = f"{cell.address} was {message.outcome.reason}, and an attempt is burned"
             world.fail(self.name, text)
+
+
+class Deaths(_Counted):
+    """A task leaves RUNNING only when what its lease ran is dead, or known to survive KILL."""
+
+    name = "dead before its lease ends"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._alive: set[tuple[str, str]] = set()  # task id, lease
+
+    def on_outside(self, world: World, what: str, actor: str, detail: Any) -> None:
+        if what == "exec":
+            self._alive.add((actor, detail))
+        elif what == "dead":
+            self._alive.discard((actor, detail))
+
+    def on_turn(
+        self, world: World, cell: Cell, before: Any, message: Any, decision: Decision[Any]
+    ) -> None:
+        if not decision.edges or cell.kind.name != "task" or before.lease is None:
+            return
+        self.looked += 1
+        undead = type(message) is WorkFinished and message.outcome.alive
+        if not undead and (before.id, before.lease) in self._alive:
+            world.fail(self.name, f"{before.id} is {cell.state}, and lease {before.lease} runs")
 
 
 class BottomUp(_Counted):
@@ -395,6 +422,7 @@ def default_monitors() -> list[Monitor]:
         Starts(),
         Breakers(),
         Accounting(),
+        Deaths(),
         BottomUp(),
         WriteAhead(),
         Acknowledged(),
