@@ -210,7 +210,10 @@ async def test_a_dispatcher_that_is_built_anew_grants_nothing_beyond_the_concurr
 ) -> None:
     wait = spec.Tool(command=("sh", "-c", "until [ -e go ]; do sleep 0.01; done"), concurrency=1)
     async with open_runtime(tmp_path / ".state", clock=VirtualClock(autojump=False)) as rt:
-        run = await rt.submit(plan(tmp_path, wait, tasks=3, slots=3))
+        made = plan(tmp_path, wait, tasks=3, slots=3)
+        # The one that runs speaks last, if nobody sees to it.
+        made.workstreams["w"].tasks["t2"] = spec.Task(tool="moody", priority=1)
+        run = await rt.submit(made)
         with anyio.fail_after(30):
             while tasks(tmp_path).get("running") != 1:
                 await anyio.lowlevel.checkpoint()
