@@ -14,6 +14,7 @@ known by its size and time only; where that is not enough to tell, there is no t
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 import stat
@@ -66,14 +67,18 @@ class Trees:
         self._lock = anyio.Lock()
         self._git: str | None = None
 
-    async def look(self, cwd: str) -> Tree:
-        """The work tree that `cwd` lies in. Raises NoTree. It may be cancelled at any moment."""
+    async def look(self, cwd: str, within_s: float = math.inf) -> Tree:
+        """The work tree that `cwd` lies in. Raises NoTree, and TimeoutError where the look itself
+        takes longer than `within_s`. It may be cancelled at any moment."""
         self._git = self._git or shutil.which("git")
         if self._git is None:
             raise NoTree("git is not installed")
         async with self._lock:
             try:
-                return await self._look(cwd)
+                with anyio.fail_after(within_s):
+                    return await self._look(cwd)
+            except TimeoutError:
+                raise
             except (OSError, ValueError, subprocess.SubprocessError) as error:
                 raise NoTree(f"git could not be used: {error}") from error
 

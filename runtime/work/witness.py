@@ -85,9 +85,8 @@ class Witness:
         if self._cwd in bench.slow:
             return None, f"its tree takes longer than {within_s:g} s to look at"
         try:
-            with anyio.fail_after(within_s):
-                tree = await bench.trees.look(self._cwd)
-                return await anyio.to_thread.run_sync(self._make_key, tree), None
+            tree = await bench.trees.look(self._cwd, within_s)
+            return await anyio.to_thread.run_sync(self._make_key, tree), None
         except NoTree as error:
             return None, f"there is no tree: {error}"
         except TimeoutError:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 
 from runtime.work import tree as tree_module
@@ -183,6 +184,23 @@ async def test_a_tree_of_too_many_names_is_none(
     monkeypatch.setattr(tree_module, "NAMES_BYTES_MAX", 1000)
     with pytest.raises(NoTree, match="too many files"):
         await trees.look(str(repo))
+
+
+async def test_looks_at_once_are_one_after_the_other_and_each_has_its_own_time(
+    repo: Path, trees: Trees
+) -> None:
+    found: list[str] = []
+
+    async def look() -> None:
+        found.append((await trees.look(str(repo), 5.0)).tree)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(look)
+    assert len(found) == 5
+    assert len(set(found)) == 1
+    with pytest.raises(TimeoutError):
+        await trees.look(str(repo), 0.0)
 
 
 async def test_a_look_that_was_killed_does_not_stand_in_the_way_of_the_next(
