@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, Final
 from actors import effects as fx
 from actors.guard_messages import Admit, Settle, Ticket
 from actors.messages import WorkFinished
+from runtime.sim.coverage import AbstractStates
 from runtime.sim.legality import core_monitors
 from runtime.sim.monitors import Monitor
 
@@ -416,7 +417,7 @@ class WholeLog(_Counted):
 
 
 def default_monitors() -> list[Monitor]:
-    """Fresh ones of every built-in promise, for one run."""
+    """Fresh ones of every built-in promise, for one run; and what counts its abstract states."""
     return [
         *core_monitors(),
         Starts(),
@@ -428,4 +429,5 @@ def default_monitors() -> list[Monitor]:
         Acknowledged(),
         AtRest(),
         WholeLog(),
+        AbstractStates(),
     ]
