@@ -29,6 +29,8 @@ def apply_rules(
     _pools(plan, faults)
     _gates(plan, faults)
     tools.apply_rules(plan, faults)
+    for name, tool in plan.tools.items():
+        _shell_words(tool.command, ("tools", name, "command"), faults)
     _workstreams(plan, faults)
     pools = plan.workers or owner_pools
     fitting = None if pools is None else _Fitting(pools, plan.workstreams.keys())

@@ -115,6 +115,7 @@ def test_a_key_of_a_tool_that_is_wrong_is_named(
         ('["t", "{nope}"]', "[1]", "`{nope}` is no placeholder", "`{{nope}}` stands for it"),
         ('["t", "--x={args}"]', "[1]", "it may be several", "an element of its own"),
         ('["{prompt}"]', "[0]", "in the program's name", "name the program"),
+        ('["t", "|", "tee"]', "[1]", "handed to the program as a word", '["sh", "-c"'),
         ('["t", "{files}"]', "[1]", "come with the patch ledger", "until then nothing"),
     ],
 )
