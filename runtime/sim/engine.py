@@ -36,6 +36,7 @@ from runtime.sim.effects import Effects
 from runtime.sim.ends import Ends
 from runtime.sim.luck import Luck
 from runtime.sim.observing import Broken, Observer
+from runtime.sim.operator import Operator
 from runtime.sim.owner import Crashed, Owner, SimKernel
 from runtime.sim.processes import Processes
 from runtime.sim.recording import Recorder
@@ -98,6 +99,7 @@ class Engine:
         self.effects = Effects(self)
         self.owner_life = Owner(self)
         self.ends = Ends(self)
+        self.operator = Operator(self)
         self.kernel: SimKernel | None = None
         self.owner = 0  # the epoch of the owner that lives, 0 while none does
         self.orders = config.strategy not in {"fifo", "timed"} or bool(case.overrides)
@@ -328,6 +330,8 @@ class Engine:
             raise Crashed("crash")
         if self.fault("clock_jump", "owner"):
             self._jump()
+        if self.fault("command", "operator"):
+            self.operator.act()
         self._due()
 
     def _alarm(self, us: int) -> None:

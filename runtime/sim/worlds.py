@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from actors import spec
+from runtime.sim.behaviour import Behaviour, Execution
 
 if TYPE_CHECKING:
     from runtime.sim.scenario import Sim
@@ -111,9 +112,67 @@ def operated(tasks: int = 6, workers: int = 2) -> World:
         sim.submit(pipeline_plan(max(1, count // 2), slots), at="10s")
         sim.operator(
             *("pause", "resume", "cancel", "skip", "unblock", "retry", "drain", "replace"),
+            "override",
             every="7s",
             until="5m",
         )
+
+    return world
+
+
+def guarded(tasks: int = 6, workers: int = 3, outage_s: float = 120.0) -> World:
+    """Tasks that use one tool with a breaker, which fails for a while and tells a rate limit now
+    and then."""
+
+    def world(sim: Sim) -> None:
+        tool = spec.Tool(
+            command=("llm", "{args}"),
+            concurrency=2,
+            caller_fault_exit_codes=(3,),
+            breaker=spec.Breaker(failure_threshold=2, cooldown_s=30.0, success_threshold=2),
+        )
+
+        def behave(execution: Execution) -> Behaviour:
+            if 10.0 < sim.view.now_s < 10.0 + outage_s:
+                return Behaviour(duration_s=2.0, exit_code=1)
+            return Behaviour(duration_s=8.0, exit_code=sim.choose(execution.name, (0, 0, 0, 1, 3)))
+
+        sim.tool("llm", behave)
+        made = {
+            f"t{n + 1}": spec.Task(tool="llm", args=("x",), max_retries=8, timeout_s=600.0)
+            for n in range(sim.size("tasks", tasks))
+        }
+        workers_ = {"local": spec.Pool(count=sim.size("workers", workers))}
+        sim.submit(
+            spec.Plan(
+                run=spec.Run(name="guarded"),
+                workers=workers_,
+                tools={"llm": tool},
+                workstreams={"main": spec.Workstream(tasks=made)},
+            )
+        )
+
+    return world
+
+
+def approved(tasks: int = 3, workers: int = 2) -> World:
+    """A gate that a person passes, some time later; tasks before it and behind it."""
+
+    def world(sim: Sim) -> None:
+        made = {f"t{n + 1}": _task() for n in range(sim.size("tasks", tasks))}
+        streams = {
+            "build": spec.Workstream(tasks=made),
+            "ship": spec.Workstream(
+                tasks={"out": _task(gates=("sign",), validate=("smoke",))}, depends_on=("build",)
+            ),
+        }
+        gates = {
+            "sign": spec.Gate(type="SECURITY", approval=True),
+            "smoke": spec.Gate(command=("smoke",), timeout_s=60.0),
+        }
+        sim.gate("smoke", fails=sim.choose("smoke fails", (0, 1, 2)))
+        sim.submit(plan("approved", streams, sim.size("workers", workers), gates=gates))
+        sim.at(f"{sim.choose('asked after', (60, 3, 600))}s").command("approve", "gate:sign~1")
 
     return world
 
@@ -200,6 +259,8 @@ WORLDS: dict[str, World] = {
     "gated": gated(),
     "failing": failing(),
     "operated": operated(),
+    "guarded": guarded(),
+    "approved": approved(),
     "owners_pool": owners_pool(),
     "inline": inline(),
 }
