@@ -17,7 +17,7 @@ from runtime.cli.text import clean
 from runtime.store.layout import Layout
 from runtime.store.lock import is_owned
 from runtime.view.find import Entity
-from runtime.view.printed import Printed, attempts, tail
+from runtime.view.printed import Printed, attempts, tail, why_silent
 from runtime.view.standing import standing
 
 _LOOK_S = 0.1  # between two looks at a file that is followed
@@ -37,6 +37,7 @@ def logs_command(
     """Print the output of a task or a gate: both its streams, as they came."""
     with call.reading() as db:
         found = entity(db, entity_id, "task", "test_gate")
+        silent = why_silent(db, found.kind, found.id)
     files = _files(call, found)
     if attempt is not None:
         known = ", ".join(str(f.attempt) for f in files) or "none"
@@ -49,7 +50,7 @@ def logs_command(
     elif follow:
         _write(call, _following(call, found, lines, attempt))
     elif not files:
-        print(f"banksman: {found.id} has printed nothing yet", file=sys.stderr)
+        print(f"banksman: {found.id} {silent}", file=sys.stderr)
     else:
         _write(call, _whole(Path(files[-1].path), lines))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,21 @@ def attempts(state_dir: Path, entity_id: str, newest: int) -> list[Printed]:
         except FileNotFoundError:
             continue
     return found
+
+
+def why_silent(db: sqlite3.Connection, kind: str, entity_id: str) -> str:
+    """Why there is no output of an entity, after its name."""
+    if kind == "test_gate":
+        reused, person = db.execute(
+            "SELECT json_extract(value, '$.check.reused_from'),"
+            " json_extract(spec, '$.gate.approval') FROM test_gates WHERE id = ?",
+            (entity_id,),
+        ).fetchone()
+        if person:
+            return "is judged by a person: nothing is run"
+        if reused:
+            return f"was not run: nothing had changed; `banksman logs {reused}` shows what was"
+    return "has printed nothing yet"
 
 
 def output_path(state_dir: Path, entity_id: str, attempt: int) -> Path:
