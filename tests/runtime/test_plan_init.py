@@ -210,3 +210,14 @@ def test_a_link_to_nowhere_is_a_plan_that_is_there(tmp_path: Path) -> None:
     (tmp_path / PLAN_NAME).symlink_to("gone")
     with pytest.raises(PlanExists):
         write_first_plan(tmp_path)
+
+
+def test_a_plan_that_lies_elsewhere_runs_its_commands_in_the_repository(tmp_path: Path) -> None:
+    repo, elsewhere = tmp_path / "repo", tmp_path / "plans"
+    repo.mkdir()
+    elsewhere.mkdir()
+    (repo / "pyproject.toml").write_text(PYPROJECT)
+    plan = load(write_first_plan(repo, elsewhere / "mine.toml")).plan
+    places = {task.cwd for stream in plan.workstreams.values() for task in stream.tasks.values()}
+    places |= {gate.cwd for gate in plan.gates.values()}
+    assert {(elsewhere / place).resolve() for place in places} == {repo}
