@@ -14,6 +14,7 @@ import click
 from runtime.cli.calling import Call, shared
 from runtime.cli.exits import Exit, Stop
 from runtime.cli.retelling import diff_command, trace_command, why_command
+from runtime.cli.text import paint
 
 if TYPE_CHECKING:
     from runtime.sim.declare import Simulation
@@ -62,14 +63,17 @@ class _Simulate(click.Command):
 )
 @click.option("--coverage", metavar="OUT", help="Write what was covered, as JSON.")
 @click.option("--html", metavar="DIR", help="Where timelines go.")
+@click.option("--ablate", is_flag=True, help="Switch off our own safeguards in turn instead.")
 @click.option("--folder", metavar="DIR", help="Where cases are kept; default: .sim")
 @shared
-def simulate_command(call: Call, script: str | None, **given: Any) -> int:
+def simulate_command(call: Call, script: str | None, ablate: bool, **given: Any) -> int:
     """Look for bugs in the scenarios of SCRIPT: whole runs under virtual time, chance and faults.
 
     SCRIPT is a Python file with functions under @simulate, or one of them as FILE.py::NAME.
-    Exits 1 if something is broken.
+    Exits 1 if something is broken; with --ablate, if a safeguard is not missed.
     """
+    if ablate:
+        return _ablate(call)
     if script is None:
         cure = "banksman simulate FILE.py, or FILE.py::NAME"
         raise Stop(Exit.USAGE, "there is no script to simulate", cure)
@@ -154,7 +158,9 @@ def _run(call: Call, found: Sequence[Simulation | Proof], asked: dict[str, Any])
         if interrupted:
             break
     if asked.get("coverage") is not None:
-        _write_coverage(Path(asked["coverage"]), reports)
+        from runtime.sim.covering import write  # noqa: PLC0415 - as above
+
+        write(Path(asked["coverage"]), reports)
     if call.as_json:
         call.emit({"ok": ok, "reports": told})
     if not ok:
@@ -185,7 +191,26 @@ def _print(call: Call, lines: Iterator[str] | list[str]) -> None:
             print(line)
 
 
-def _write_coverage(out: Path, reports: list[Report]) -> None:
-    from runtime.sim.tally import write_coverage  # noqa: PLC0415 - as above
+# --- ablations ------------------------------------------------------------------------------------
 
-    write_coverage(out, [report.coverage for report in reports])
+
+def _ablate(call: Call) -> int:
+    """Switches every safeguard off in turn; each must be noticed."""
+    import msgspec  # noqa: PLC0415 - as above
+
+    from runtime.sim.ablate import ablations, run  # noqa: PLC0415 - as above
+
+    verdicts = []
+    for ablation in ablations():
+        verdict = run(ablation)
+        verdicts.append(verdict)
+        if not call.as_json:
+            style = "red" if verdict.survived else None
+            print(paint(str(verdict), style), flush=True)
+    survived = [verdict.name for verdict in verdicts if verdict.survived]
+    if call.as_json:
+        call.emit({"ok": not survived, "ablations": msgspec.to_builtins(verdicts)})
+    else:
+        ended = f"{len(survived)} survived" if survived else "each was noticed"
+        print(f"{len(verdicts)} safeguards switched off in turn, {ended}")
+    return Exit.FAILED if survived else Exit.OK

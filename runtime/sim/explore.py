@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from runtime.sim import cases
+from runtime.sim import cases, covering
 from runtime.sim.case import Case, Config, Result
 from runtime.sim.finding import Finding, near
 from runtime.sim.pool import Load, Plan, Runnable, sums
@@ -190,7 +190,7 @@ class _Campaign:
             ended=ended,
             failures=tuple(found),
             known=tuple(self._known),
-            never=self._never() if complete else (),
+            never=covering.never(self._tally.coverage) if complete else (),
             notes=tuple(self._notes),
             coverage=self._tally.coverage,
         )
@@ -215,10 +215,6 @@ class _Campaign:
     def _nth(self, case: Case) -> int:
         numbered = zip(count(1), self._settings.seeds, strict=False)
         return next(nth for nth, seed in numbered if seed == case.seed)
-
-    def _never(self) -> tuple[str, ...]:
-        seen = {**self._tally.coverage.sometimes, **self._tally.coverage.always}
-        return tuple(sorted(label for label, times in seen.items() if not times))
 
     def _explored(self) -> Explored:
         tally, coverage = self._tally, self._tally.coverage

@@ -14,8 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from runtime.sim.case import Coverage
     from runtime.sim.declare import Simulation
+    from runtime.sim.report import Report
     from runtime.sim.settings import Settings
 
 _MARK = "__banksman_simulation__"  # as declare.MARK, which must not be imported for it
@@ -83,7 +83,7 @@ def _explore(item: pytest.Function, simulation: Simulation) -> None:
             pytest.skip(f"{settings.case} is a case of {case.case.scenario}")
     report = simulation.explore(settings)
     if settings.coverage is not None:
-        _covered(item.config).append(report.coverage)
+        _covered(item.config).append(report)
     if not report.ok:
         pytest.fail(str(report), pytrace=False)
     print(summary(report))  # noqa: T201 - pytest keeps it with the test
@@ -131,7 +131,7 @@ def _settings(config: pytest.Config, simulation: Simulation | None, target: str 
 _COVERED = pytest.StashKey[list[Any]]()
 
 
-def _covered(config: pytest.Config) -> list[Coverage]:
+def _covered(config: pytest.Config) -> list[Report]:
     return config.stash.setdefault(_COVERED, [])
 
 
@@ -141,12 +141,10 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
     yield
     covered = session.config.stash.get(_COVERED, [])
     if covered:
-        from runtime.sim.tally import write_coverage  # noqa: PLC0415 - see the opening
+        from runtime.sim.covering import write  # noqa: PLC0415 - see the opening
 
         settings = _settings(session.config, None)
         assert settings.coverage is not None
         worker = os.environ.get("PYTEST_XDIST_WORKER", "")
         out = settings.coverage
-        write_coverage(
-            out.with_name(f"{out.stem}-{worker}{out.suffix}") if worker else out, covered
-        )
+        write(out.with_name(f"{out.stem}-{worker}{out.suffix}") if worker else out, covered)

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from runtime.sim import covering
 from runtime.sim.case import Case, Coverage, Failure
 from runtime.sim.shrink import Extent, Shrunk
 from runtime.sim.trace import clock, length, plain
@@ -160,6 +161,8 @@ class Report(msgspec.Struct, frozen=True):
             yield from found.lines(self.name)
             yield ""
         yield summary(self)
+        if self.explored.runs and (covered := covering.told(self)):
+            yield f"  covered: {covered}"
         if self.ended is Ended.INTERRUPTED:
             yield "  interrupted: this is what is known so far"
         for known in self.known:

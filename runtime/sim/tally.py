@@ -4,12 +4,11 @@ does not depend on how the runs were spread over processes."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from pathlib import Path
 
 import msgspec
 
 from runtime.sim.case import Case, Coverage, Failure, Result
+from runtime.sim.covering import add
 
 
 class Tally(msgspec.Struct):
@@ -32,7 +31,7 @@ class Tally(msgspec.Struct):
         self.simulated_s += result.simulated_s
         seen = result.coverage.states
         self._states(seen, seen)
-        _join(self.coverage, result.coverage)
+        add(self.coverage, result.coverage)
         if result.failure is None:
             self.passed = result.case
         else:
@@ -45,7 +44,7 @@ class Tally(msgspec.Struct):
         self.events += later.events
         self.simulated_s += later.simulated_s
         self._states(later.coverage.states, later.once)
-        _join(self.coverage, later.coverage)
+        add(self.coverage, later.coverage)
         self.failures += later.failures
         self.passed = later.passed or self.passed
 
@@ -58,34 +57,6 @@ class Tally(msgspec.Struct):
         """The chance that one more run shows a state that none has shown, after Good and Turing:
         how many states a run has brought that no other did, at most 1."""
         return min(1.0, len(self.once) / self.runs) if self.runs else 1.0
-
-
-def _join(into: Coverage, more: Coverage) -> None:
-    into.pairs |= more.pairs
-    into.edges |= more.edges
-    into.states |= more.states
-    into.faults.update(more.faults)
-    for mine, theirs in ((into.sometimes, more.sometimes), (into.always, more.always)):
-        for label, count in theirs.items():
-            mine[label] = mine.get(label, 0) + count
-
-
-def write_coverage(path: Path, covered: Iterable[Coverage]) -> None:
-    """The sum of what was covered, as JSON: pairs of state and message, edges, faults, how often
-    each `sometimes` held and each `always` was looked at, and how many states there were."""
-    total = Coverage()
-    for each in covered:
-        _join(total, each)
-    told = {
-        "pairs": sorted(total.pairs),
-        "edges": sorted(total.edges),
-        "faults": dict(sorted(total.faults.items())),
-        "sometimes": dict(sorted(total.sometimes.items())),
-        "always": dict(sorted(total.always.items())),
-        "states": len(total.states),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n")
 
 
 def same_bug(failure: Failure) -> tuple[str, str]:

@@ -99,7 +99,7 @@ def test_coverage_timelines_and_the_check_of_determinism_are_options_too(
     )
     result.assert_outcomes(passed=2, failed=1)
     covered = json.loads((suite.path / "out" / "c.json").read_text())
-    assert covered["always"]["one attempt"] > 0
+    assert covered["together"]["always"]["one attempt"] > 0
     assert list((suite.path / "pages").glob("*.html"))
     assert "shrunk" not in said
 

@@ -68,6 +68,7 @@ def test_all_simulations_of_a_file_run_and_one_that_is_broken_makes_it_1(script:
     done = simulate(script.parent, "script.py")
     assert done.returncode == 1
     assert "sound: nothing found" in done.stdout
+    assert "  covered: messages in states " in done.stdout
     assert "broken: always is broken at " in done.stdout
     assert "replay    banksman simulate 'script.py::broken' --case .sim/failures/" in done.stdout
 
@@ -95,7 +96,9 @@ def test_options_are_taken(script: Path) -> None:
     done = simulate(script.parent, "script.py::sound", *options, *more)
     assert done.returncode == 0, done.stderr
     assert "in 5 runs" in done.stdout
-    assert json.loads((script.parent / "cov.json").read_text())["faults"] == {}
+    covered = json.loads((script.parent / "cov.json").read_text())
+    assert covered["together"]["faults_that_came"] == {}
+    assert covered["simulations"][0]["pairs"]["seen"] > 10
 
 
 @pytest.mark.parametrize(
@@ -191,6 +194,15 @@ def test_help_names_what_stands_beside_it(script: Path) -> None:
     assert done.returncode == 0
     for word in ("--seeds", "--check-determinism", "simulate diff A B", "simulate why CASE"):
         assert word in done.stdout
+
+
+def test_every_ablation_is_noticed(script: Path) -> None:
+    done = simulate(script.parent, "--ablate")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1].endswith(
+        "safeguards switched off in turn, each was noticed"
+    )
+    assert len(done.stdout.splitlines()) > 12
 
 
 # --- the line that moves --------------------------------------------------------------------------
