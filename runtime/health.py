@@ -18,6 +18,9 @@ import msgspec
 from runtime.limits import HEALTH_OUTPUT_BYTES_MAX, HEALTH_TIMEOUT_S
 from runtime.work.environment import environment
 
+# What left the group may hold the pipe open: it is not waited for.
+_LAST_WORDS_S = 1.0
+
 
 class Health(msgspec.Struct, frozen=True):
     """What became of it. `said`: its last lines, or why there are none."""
@@ -44,17 +47,21 @@ async def ask(
         return Health(False, f"{command[0]} cannot be started: {error.strerror or error}")
     assert process.stdout is not None
     printed = bytearray()
+    reading = asyncio.create_task(_read(process.stdout, printed))
     try:
         async with asyncio.timeout(timeout_s):
-            await _read(process.stdout, printed)
             code = await process.wait()
     except TimeoutError:
-        return Health(False, f"no end within {timeout_s:g} s; {_text(printed)}")
+        code = None
     finally:
         # Also what it left behind on purpose: nothing of it outlives its answer.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
+        await asyncio.wait([reading], timeout=_LAST_WORDS_S)
+        reading.cancel()
+    if code is None:
+        return Health(False, f"no end within {timeout_s:g} s; {_text(printed)}")
     return Health(code == 0, f"exit code {code}; {_text(printed)}")
 
 

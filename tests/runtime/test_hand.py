@@ -1,0 +1,162 @@
+"""The operator's hand on a runtime: health commands, evidence, suspended actors, versions."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from actors import messages as m
+from runtime import TurnFailed, evidence, health
+from runtime.commands import Order, ReasonWanted, UnknownCommand, command_for
+from runtime.limits import EVIDENCE_EDGE_BYTES_MAX
+from runtime.store.read import connect
+from runtime.view.why import why
+from tests.runtime.kernel_kit import account, opened, total
+from tests.runtime.ledger_actor import Add, Raise
+
+
+def order(name: str, entity_id: str, **more: object) -> Order:
+    return Order(name=name, entity_id=entity_id, operator="ann", **more)  # type: ignore[arg-type]
+
+
+# --- which message, to whom ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "ref", "message"),
+    [
+        (order("approve", "r/gate:ok~1"), "test_gate:r/gate:ok~1", m.Approve("ann")),
+        (order("reject", "r/gate:ok~1"), "test_gate:r/gate:ok~1", m.Reject("ann")),
+        (order("rerun", "r/gate:ok~1"), "run:r", m.RerunGate("r/gate:ok~1", "ann")),
+        (order("retry", "r/w/t"), "workstream:r/w", m.RetryTask("r/w/t", "ann")),
+        (order("drain", "worker:p.1"), "worker:worker:p.1", m.Drain("ann")),
+        (order("replace", "r/worker:p.1"), "worker:r/worker:p.1", m.Replace("ann")),
+    ],
+)
+def test_a_command_goes_to_the_actor_that_can_carry_it_out(
+    given: Order, ref: str, message: m.Message
+) -> None:
+    assert command_for(given) == (ref, message)
+
+
+def test_a_breaker_is_told_by_the_kind_that_its_verb_implies() -> None:
+    ref, message = command_for(order("breaker", "ruff-1", reason="x", args={"verb": "hold"}))
+    assert (ref, type(message).__name__) == ("circuit_breaker:ruff-1", "Hold")
+
+
+@pytest.mark.parametrize("name", ["override", "breaker"])
+def test_what_bends_a_rule_is_not_done_without_a_reason(name: str) -> None:
+    with pytest.raises(ReasonWanted, match="say --reason TEXT"):
+        command_for(order(name, "r/w/t", args={"target": "failed", "verb": "open"}))
+
+
+@pytest.mark.parametrize(("name", "id"), [("approve", "r/w/t"), ("skip", "r"), ("drain", "r/w")])
+def test_a_command_that_is_not_for_this_kind_is_refused(name: str, id: str) -> None:
+    with pytest.raises(UnknownCommand, match="there is no command"):
+        command_for(order(name, id))
+
+
+def is_dead(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or " Z " in status.read_text()
+
+
+# --- a tool's health ------------------------------------------------------------------------------
+
+
+async def test_a_health_command_passes_by_its_exit_code_and_says_what_it_printed(
+    tmp_path: Path,
+) -> None:
+    assert await health.ask([sys.executable, "-c", "print('1.2')"], tmp_path) == health.Health(
+        True, "exit code 0; 1.2"
+    )
+    ill = await health.ask([sys.executable, "-c", "raise SystemExit('gone')"], tmp_path)
+    assert ill == health.Health(False, "exit code 1; gone")
+
+
+async def test_a_health_command_that_is_missing_did_not_pass(tmp_path: Path) -> None:
+    found = await health.ask(["./no-such-tool"], tmp_path)
+    assert (found.passed, "cannot be started" in found.said) == (False, True)
+
+
+async def test_a_health_command_that_does_not_end_is_killed_with_what_it_started(
+    tmp_path: Path,
+) -> None:
+    script = "sleep 600 & echo $! ; wait"
+    found = await health.ask(["sh", "-c", script], tmp_path, timeout_s=0.5)
+    assert not found.passed
+    assert is_dead(int(found.said.rpartition(" ")[2]))
+
+
+async def test_a_health_command_that_leaves_a_daemon_behind_is_not_waited_for(
+    tmp_path: Path,
+) -> None:
+    found = await health.ask(["sh", "-c", "sleep 600 & echo $!"], tmp_path, timeout_s=20.0)
+    assert found.passed
+    assert is_dead(int(found.said.rpartition(" ")[2]))
+
+
+async def test_a_health_command_meets_no_shell(tmp_path: Path) -> None:
+    found = await health.ask(
+        [sys.executable, "-c", "import sys; print(sys.argv[1])", "$HOME"], tmp_path
+    )
+    assert found.said.endswith("$HOME")
+
+
+async def test_of_a_flood_the_end_is_kept(tmp_path: Path) -> None:
+    found = await health.ask([sys.executable, "-c", "print('x' * 10**6, 'end')"], tmp_path)
+    assert found.said.endswith("x end")
+    assert len(found.said) < 10_000
+
+
+# --- evidence ------------------------------------------------------------------------------------
+
+
+def test_a_small_file_is_kept_whole(tmp_path: Path) -> None:
+    shown = tmp_path / "seen"
+    shown.write_bytes(b"all is well\n")
+    found = evidence.read(shown)
+    assert (found.size, found.kept) == (12, b"all is well\n")
+    path, said = evidence.keep(found, tmp_path, "r/w/t")
+    assert path.read_bytes() == b"all is well\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert found.sha256 in said
+    assert said.endswith("all is well")
+
+
+def test_of_a_large_file_the_ends_are_kept_and_all_is_digested(tmp_path: Path) -> None:
+    data = b"first" + b"." * 5 * EVIDENCE_EDGE_BYTES_MAX + b"last"
+    shown = tmp_path / "seen"
+    shown.write_bytes(data)
+    found = evidence.read(shown)
+    assert found.sha256 == hashlib.sha256(data).hexdigest()
+    assert found.kept.startswith(b"first")
+    assert found.kept.endswith(b"last")
+    assert len(found.kept) < 2 * EVIDENCE_EDGE_BYTES_MAX + 100
+
+
+# --- suspended actors ----------------------------------------------------------------------------
+
+
+async def test_a_suspended_actor_is_explained_and_let_go_on_by_a_word(tmp_path: Path) -> None:
+    async with opened(tmp_path) as rt:
+        ref = await account(rt, "a")
+        for _ in range(3):
+            with pytest.raises(TurnFailed):
+                await rt.ask(ref, Raise())
+        with closing(connect(rt.db_path)) as db:
+            db.row_factory = sqlite3.Row
+            said = why(db, "account", "a", 0.0)
+        assert "it is suspended" in said.summary
+        assert said.moves[0].command == "banksman release a"
+        answer = await rt.command("release", "a", operator="ann", reason="mended", kind="account")
+        assert isinstance(answer, m.Accepted)
+        await rt.tell(ref, Add(2))
+        assert await total(rt, ref) == 2
+        again = await rt.command("release", "a", operator="ann", kind="account")
+        assert isinstance(again, m.Refused)
