@@ -375,12 +375,19 @@ async def test_an_actor_that_tells_itself_to_go_on_lets_those_it_told_go_first(
     assert order == ["goes on 1", "told 1", "goes on 2", "told 2", "goes on 3"]
 
 
+def compute(seconds: float) -> None:
+    """What a slow decide does."""
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        pass
+
+
 async def test_an_actor_whose_turns_are_slow_keeps_the_others_not_waiting(tmp_path: Path) -> None:
     taken: list[str] = []
 
     def slow(account: Account) -> Decision[Account]:
         taken.append("slow")
-        time.sleep(0.004)  # a decide that computes for so long
+        compute(0.004)
         return Decision(account)
 
     def quick(account: Account) -> Decision[Account]:
@@ -402,7 +409,7 @@ async def test_the_loop_has_its_turn_between_actors_whose_turns_are_slow(tmp_pat
 
     def slow(account: Account) -> Decision[Account]:
         taken.append(1)
-        time.sleep(0.004)
+        compute(0.004)
         return Decision(account)
 
     async with opened(tmp_path) as rt:
