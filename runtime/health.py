@@ -33,21 +33,25 @@ async def ask(
     command: Sequence[str], base_dir: Path, timeout_s: float = HEALTH_TIMEOUT_S
 ) -> Health:
     """Runs the command in `base_dir`; it passes with exit code 0 in time."""
+    # A pipe of our own: one of asyncio's would be waited for as long as a daemon holds it.
+    theirs, ours = os.pipe()[::-1]
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stdout=theirs,
+            stderr=theirs,
             cwd=base_dir,
             env=environment(os.environ, (), {}, {}),
             start_new_session=True,
         )
     except OSError as error:
+        os.close(ours)
         return Health(False, f"{command[0]} cannot be started: {error.strerror or error}")
-    assert process.stdout is not None
+    finally:
+        os.close(theirs)
     printed = bytearray()
-    reading = asyncio.create_task(_read(process.stdout, printed))
+    reading = asyncio.create_task(_read(ours, printed))
     try:
         async with asyncio.timeout(timeout_s):
             code = await process.wait()
@@ -65,11 +69,18 @@ async def ask(
     return Health(code == 0, f"exit code {code}; {_text(printed)}")
 
 
-async def _read(stream: asyncio.StreamReader, into: bytearray) -> None:
+async def _read(pipe: int, into: bytearray) -> None:
     """To its end. The last of it is kept: there a failure says what it is."""
-    while chunk := await stream.read(HEALTH_OUTPUT_BYTES_MAX):
-        into += chunk
-        del into[:-HEALTH_OUTPUT_BYTES_MAX]
+    stream = asyncio.StreamReader(HEALTH_OUTPUT_BYTES_MAX)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(pipe, "rb", buffering=0)
+    )
+    try:
+        while chunk := await stream.read(HEALTH_OUTPUT_BYTES_MAX):
+            into += chunk
+            del into[:-HEALTH_OUTPUT_BYTES_MAX]
+    finally:
+        transport.close()
 
 
 def _text(printed: bytearray) -> str:
