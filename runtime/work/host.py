@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import msgspec
 
+from runtime.work import cgroup
 from runtime.work.child.proc import look
 from runtime.work.environment import loader_environment
 from runtime.work.reap import Named, Reaped, Trace, kill_all
@@ -38,6 +39,8 @@ class Host:
     def __init__(self, site: Site, heartbeat_s: float, marks: Mapping[str, str]) -> None:
         folder = str(Path(__file__).parent)
         self._argv = [site.python, "-I", "-S", "-c", _BOOT, str(heartbeat_s), folder]
+        self._state_dir = site.state_dir
+        self._group: Path | None = None
         self._limits = limits = site.limits
         self._marks = dict(marks)
         self._kill_timeout_s = limits.kill_timeout_s
@@ -98,11 +101,13 @@ class Host:
 
     def _start(self) -> None:
         self._log = os.memfd_create("log")
+        self._group = cgroup.make(self._state_dir)
+        joins = () if self._group is None else (str(self._group),)
         orders, self._orders = os.pipe()
         self._replies, replies = os.pipe()
         try:
             self._process = subprocess.Popen(
-                self._argv,
+                (*self._argv, *joins),
                 stdin=orders,
                 stdout=replies,
                 stderr=self._log,
@@ -156,7 +161,10 @@ class Host:
             said = self._last_words(process.returncode)
             self.complaint = f"{self.complaint}, {said}" if self.complaint else said
         self._close()
-        return tuple(pid for reaped in found for pid in reaped.alive)
+        alive = {pid for reaped in found for pid in reaped.alive}
+        if self._group is not None:
+            alive.update(await cgroup.end(self._group, self._kill_timeout_s))
+        return tuple(sorted(alive))
 
     def _trace(self) -> Trace:
         marks = frozenset(os.fsencode(f"{name}={value}") for name, value in self._marks.items())

@@ -23,6 +23,7 @@ from actors.effects import (
 )
 from actors.messages import GateEnded, Message, Outcome, ProcessExited, WorkEnded
 from runtime.clock import Clock, SystemClock
+from runtime.work import cgroup
 from runtime.work.calls import Call, call_of
 from runtime.work.gates import Gates
 from runtime.work.inline import Inline
@@ -129,6 +130,9 @@ class Work(Executor):
         found = await reap(str(self._site.state_dir), records, limits.kill_timeout_s)
         self._undead = frozenset(each.lease for each in found if each.lease and each.alive)
         notes = []
+        left = await cgroup.end_former(self._site.state_dir, limits.kill_timeout_s)
+        if left:
+            notes.append(f"survived KILL, of a former owner's group: {_listed(left)}")
         for each in found:
             of = f"lease {each.lease}" if each.lease else "a former owner"
             if each.killed:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from actors.messages import ProcessExited, ProcessStarted
+from runtime.work import Work, cgroup
 from runtime.work.child.proc import descendants, look
 from tests.runtime.work_kit import PYTHON, UET, Desk, alive, bell, gone, kill, working
 
@@ -69,6 +72,67 @@ async def test_a_daemon_ends_with_its_worker_or_its_workers_keeper(
         kill(found.parent if victim == "keeper" else child.pid)
         assert (await desk.next(ProcessExited)).crashed
         assert not alive(pid)
+
+
+@pytest.mark.skipif(cgroup.home() is None, reason="no control group can be made here")
+async def test_a_daemon_in_a_group_ends_also_when_worker_and_keeper_are_killed_at_once(
+    tmp_path: Path,
+) -> None:
+    async with working(tmp_path) as desk, bell(tmp_path, "other") as rung:
+        child = await desk.start()
+        found = look(child.pid)
+        assert found is not None
+        words = f'"$0" -I -S -c "$1" {rung.path} leave & wait; sleep 60'
+        await desk.begin("sh", "-c", words, PYTHON, DAEMON)
+        pid = int(await rung.wait())
+        kill(found.parent, signal.SIGSTOP)  # so that it is as if both died in one instant
+        kill(child.pid)
+        kill(found.parent)
+        assert (await desk.next(ProcessExited)).crashed
+        assert not alive(pid)
+
+
+OWNER = """
+import os, sys, anyio
+from pathlib import Path
+from tests.runtime.work_kit import working, bell, look
+from tests.runtime.test_work_escapes import DAEMON, PYTHON
+
+async def main():
+    folder = Path(sys.argv[1])
+    async with working(folder) as desk, bell(folder, "other") as rung:
+        child = await desk.start()
+        words = f'"$0" -I -S -c "$1" {rung.path} leave & wait; sleep 60'
+        await desk.begin("sh", "-c", words, PYTHON, DAEMON)
+        pid = int(await rung.wait())
+        keeper = look(child.pid).parent
+        os.kill(keeper, 19)
+        os.kill(child.pid, 19)
+        print(pid, keeper, child.pid, flush=True)
+        os.kill(os.getpid(), 19)
+
+anyio.run(main)
+"""
+
+
+def killed_at_once(folder: Path) -> int:
+    """Kills an owner, its worker and the keeper of that; the pid of the daemon that they left."""
+    command = [sys.executable, "-c", OWNER, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        daemon, keeper, worker = (int(pid) for pid in owner.stdout.readline().split())
+        for pid in (owner.pid, keeper, worker):
+            kill(pid)
+    return daemon
+
+
+@pytest.mark.skipif(cgroup.home() is None, reason="no control group can be made here")
+async def test_a_new_owner_ends_what_is_left_in_a_former_owners_groups(tmp_path: Path) -> None:
+    daemon = killed_at_once(tmp_path)
+    assert alive(daemon)
+    state = tmp_path / "state"
+    await Work(state, state / "output").reap([])
+    assert not alive(daemon)
 
 
 # What stands in for the interpreter of a worker: it says hello, closes its pipe, and lives.

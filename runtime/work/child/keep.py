@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from contextlib import suppress
 from time import monotonic
 
 from .proc import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, descendants, prctl, send
@@ -20,8 +21,12 @@ _PAUSE_S = 0.002
 _PAUSE_MAX_S = 0.1
 
 
-def keep() -> None:
-    """Forks. Returns in the worker child only; the keeper stays until all is over."""
+def keep(group: str | None = None) -> None:
+    """Forks. Returns in the worker child only; the keeper stays until all is over. `group`: the
+    folder of a control group that both join, and with them all that they start."""
+    if group is not None:
+        with suppress(OSError), open(f"{group}/cgroup.procs", "w", encoding="ascii") as procs:
+            procs.write("0")
     # An embedding program may ignore SIGCHLD, or block signals: both would be inherited.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

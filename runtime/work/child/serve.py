@@ -30,7 +30,7 @@ _PAUSE_MAX_S = 0.1
 
 def main() -> None:
     """Serves until told to stop, or until the supervisor is gone."""
-    keep()
+    keep(*sys.argv[3:])
     child = Child(float(sys.argv[1]))
     try:
         child.serve()
