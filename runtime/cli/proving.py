@@ -105,16 +105,25 @@ def _chart_lines(charts: dict[str, dict[str, object]]) -> Iterator[str]:
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="On which disk; default: that of the temporary folder.",
 )
+@click.option("--sim", is_flag=True, help="The simulation instead: its events per second.")
 @shared
-def bench_command(call: Call, large: int | None, folder: Path | None) -> None:
+def bench_command(call: Call, large: int | None, folder: Path | None, sim: bool) -> None:
     """Measure what this computer's disk allows, and how much of it the runtime reaches."""
+    if sim:
+        from runtime.bench import simulated  # noqa: PLC0415 - as below
+
+        _show_figures(call, simulated.measure())
+        return
     from runtime.bench import measure  # noqa: PLC0415 - the charts need no event loop
 
     def say(text: str) -> None:
         if not call.as_json:
             print(text, file=sys.stderr)
 
-    figures = measure(tasks_large=large or 0, folder=folder, say=say)
+    _show_figures(call, measure(tasks_large=large or 0, folder=folder, say=say))
+
+
+def _show_figures(call: Call, figures: dict[str, float]) -> None:
     rows = [
         (name, f"{value:,.4g}" if value < 100 else f"{value:,.0f}")
         for name, value in figures.items()
