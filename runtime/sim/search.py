@@ -10,6 +10,7 @@ is still visited. `complete` is said only where no bound has cut anything off.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -119,18 +120,13 @@ class _Search:
 
     def run(self, states_max: int, seconds_max: float, bounds: dict[str, float]) -> SearchResult:
         began = time.perf_counter()
-        first = self.states.first()
-        self.visited[self.states.key(first)] = first
-        self._judge(first, None)
-        self.queue.append(first)
-        looked = 0
-        while self.queue and self.broken is None and self.cut is None:
-            self._expand(self.queue.popleft())
-            looked += 1
-            if len(self.visited) > states_max:
-                self.cut = f"more than {states_max:,} states"
-            elif looked % LOOK_EVERY == 0 and time.perf_counter() - began > seconds_max:
-                self.cut = f"more than {seconds_max:g} s"
+        was_on = gc.isenabled()
+        gc.disable()  # nothing here is a cycle, and there are millions of it
+        try:
+            self._visit_all(began, states_max, seconds_max)
+        finally:
+            if was_on:
+                gc.enable()
         seconds = time.perf_counter() - began
         complete = self.broken is None and self.cut is None
         if complete and self.depth_max is not None and self.depth > self.depth_max:
@@ -150,6 +146,20 @@ class _Search:
             cut=self.cut,
             coverage=self.states.space.coverage,
         )
+
+    def _visit_all(self, began: float, states_max: int, seconds_max: float) -> None:
+        first = self.states.first()
+        self.visited[self.states.key(first)] = first
+        self._judge(first, None)
+        self.queue.append(first)
+        looked = 0
+        while self.queue and self.broken is None and self.cut is None:
+            self._expand(self.queue.popleft())
+            looked += 1
+            if len(self.visited) > states_max:
+                self.cut = f"more than {states_max:,} states"
+            elif looked % LOOK_EVERY == 0 and time.perf_counter() - began > seconds_max:
+                self.cut = f"more than {seconds_max:g} s"
 
     def _failure(self, n: int) -> Failure | None:
         if self.broken is None:
@@ -207,10 +217,9 @@ class _Search:
                 seen.todo |= missing
 
     def _judge(self, node: Node, after: After | None) -> None:
-        view = View(self.states, node)
-        broken = always(view, after)
-        if broken is None:
-            broken = self._asked(view)
+        broken = always(self.states, node, after)
+        if broken is None and self.promises:
+            broken = self._asked(View(self.states, node))
         if broken is not None and self.broken is None:
             self.broken = (node, broken)
 

@@ -65,14 +65,14 @@ class View:
 Promise: TypeAlias = Callable[[View], "str | None"]
 
 
-def always(view: View, after: After | None) -> Broken | None:
+def always(states: States, node: Node, after: After | None) -> Broken | None:
     """What the last turn has broken of what always holds."""
     if after is None:
         return None
     if after.error is not None:
         return after.error
     check = _CHECKS.get(after.local.kind)
-    return check(view, after) if check is not None else None
+    return check(View(states, node), after) if check is not None else None
 
 
 def _process(view: View, after: After) -> Broken | None:
