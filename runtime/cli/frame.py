@@ -94,7 +94,7 @@ def frame(
     left = style.height - len(footer) - len(boards)
     tasks = [t for b in boards for t in b.tasks.values() if t.state != "retrying"]
     working = tasks + [g for b in boards for g in b.gates.values()]
-    waiting = [Text("  " + line, "yellow") for line in _guards(scene, now)]
+    waiting = list(_guards(scene, now))
     waiting += [text for b in boards for text in _waiting(b, now, scene.guards.parked)]
     for_waiting = min(_WAITING_MAX, max(1, left // 3))
     wait_rows = heights.keep("waiting", len(waiting), for_waiting)
@@ -214,15 +214,19 @@ def _working(
         if each.worker and style.width >= 100:
             row.append(f"{_slot(each.worker):<10}  ")
         said = one_line(_ESCAPES.sub("", printed(each)))
-        row.append("paused, " + said if each.paused else said, "dim")
+        if _state(each) == "paused":
+            row.append(f"paused: banksman resume {short}", "yellow")
+        else:
+            row.append(said, "dim")
         found.append(row)
     if len(working) > len(shown):
         found.append(Text(f"  and {len(working) - len(shown)} more at work", "dim"))
     return found
 
 
-def _guards(scene: Scene, now: float) -> Iterator[str]:
-    return guard_lines(scene.guards, now, narrow=True)
+def _guards(scene: Scene, now: float) -> Iterator[Text]:
+    for line in guard_lines(scene.guards, now, narrow=True):
+        yield Text("  " + line, "dim" if line.startswith("budget") else "yellow")
 
 
 def _state(each: Underway) -> str:

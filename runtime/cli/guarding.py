@@ -36,7 +36,9 @@ def guard_lines(found: Guards, now: float, *, narrow: bool = False) -> Iterator[
         stands = breaker.state.replace("_", " ") + mode
         then = "" if breaker.state == "closed" else f", {following(breaker, now, narrow=narrow)}"
         yield f"breaker {breaker.tool} {stands}{then}{parked}{reason}"
-    yield from (f"budget of {spent.run_id}: {_spent(spent)}" for spent in found.budgets)
+    for spent in found.budgets:
+        of = "" if narrow else f" of {spent.run_id}"
+        yield f"budget{of}: {_spent(spent)}"
 
 
 def _spent(spent: Spent) -> str:

@@ -63,7 +63,9 @@ class Guards(msgspec.Struct, frozen=True):
 
 def guards(db: sqlite3.Connection, run_ids: Sequence[str]) -> Guards:
     """As they stand for these runs; a breaker is nobody's alone."""
-    shut = tuple(breakers(db, closed=False))
+    # One that waits for its probe, and nobody for it, keeps nothing back.
+    found = breakers(db, closed=False)
+    shut = tuple(b for b in found if b.parked or b.state == "open" or b.mode != "auto")
     return Guards(shut, tuple(approvals(db, run_ids)), tuple(budgets(db, run_ids)))
 
 

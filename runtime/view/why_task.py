@@ -35,6 +35,8 @@ def explain(db: sqlite3.Connection, task: Standing, now: float) -> Explanation:
         case "running":
             _running(db, said, task, now)
         case "validating":
+            if value.get("paused") and not value.get("unverified"):
+                said.summary = "its work is done and its gates have passed, but it is paused"
             for address in value.get("judges", ()):
                 why_guard.not_passed(db, said, address, now)
         case _:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from rich.text import Text
 
 from runtime.cli.frame import Heights, Style, frame
 from runtime.cli.scene import Scene
 from runtime.view.board import Board, Underway
+from runtime.view.guards import Approval, BreakerRow, Guards, Spent
 from tests.runtime.test_view_board import Story
 from tests.runtime.view_kit import RUN
 
@@ -15,9 +18,16 @@ NARROW = Style(79, 23)
 WIDE = Style(199, 49)
 
 
-def drawn(story: Story, style: Style, heights: Heights | None = None, line: str = "") -> list[str]:
+def drawn(
+    story: Story,
+    style: Style,
+    heights: Heights | None = None,
+    line: str = "",
+    guards: Guards | None = None,
+) -> list[str]:
     scene = Scene()
     scene.watch(story.board)
+    scene.guards = guards or Guards()
 
     def printed(_each: Underway) -> str:
         return line
@@ -121,3 +131,54 @@ def test_of_many_runs_those_that_go_on_are_shown_and_the_rest_is_counted() -> No
     assert rows[0].startswith("night-9")
     assert "and 9 more runs" in rows[-3]
     assert "Ctrl-C" in rows[-1]
+
+
+def breaker(**more: Any) -> BreakerRow:
+    plain: dict[str, Any] = {"created_at": 0.0, "started_at": 0.0, "completed_at": None}
+    plain |= {"version": 1, "probe": None, "probe_until": None, "openings": 1, "ramp": None}
+    plain |= {"id": "ruff-12", "tool": "ruff", "state": "open", "mode": "auto", "since": 0.0}
+    plain |= {"reason": "5 failures in a row", "due": 63.0, "parked": 3, "health": ()}
+    return BreakerRow(**plain | more)
+
+
+def test_what_keeps_work_back_stands_before_what_merely_waits() -> None:
+    story = busy(1, 5, 1)
+    for task in (1, 2, 3):
+        story.tell("task", f"{RUN}/stream-0/task-{task}", "pending", "queued")
+    wanted = Approval(f"{RUN}/gate:ok~1", RUN, "ok", 3.0)
+    spent = Spent(RUN, 3, 20, 0.0, None)
+    guards = Guards((breaker(),), (wanted,), (spent,))
+    rows = drawn(story, NARROW, guards=guards)
+    first = next(n for n, row in enumerate(rows) if "gate ok waits for you" in row)
+    assert "banksman approve ok" in rows[first]
+    assert rows[first + 1].startswith("  breaker ruff open, a probe in ")
+    assert "3 tasks parked: 5 failures in a row" in rows[first + 1]
+    assert rows[first + 2] == "  budget: 3 of 20 attempts used"
+    # What is parked does not wait for a slot.
+    assert not any("waiting for a slot" in row for row in rows)
+
+
+def test_a_held_breaker_does_nothing_by_itself() -> None:
+    rows = drawn(busy(1, 1, 0), NARROW, guards=Guards((breaker(mode="held", due=None),)))
+    assert any("breaker ruff open (held), nothing by itself" in row for row in rows)
+
+
+def test_a_paused_task_whose_work_is_done_is_shown_as_paused_and_how_it_goes_on() -> None:
+    story = busy(1, 1, 1)
+    task = f"{RUN}/stream-0/task-0"
+    story.tell("task", task, "running", "validating")
+    story.tell("task", task, "validating", "validating", event_type="task_paused")
+    (row,) = [row for row in drawn(story, NARROW) if "stream-0/task-0" in row]
+    assert "paused: banksman resume stream-0/task-0" in row
+    story.tell("task", task, "validating", "validating", event_type="task_resumed")
+    (row,) = [row for row in drawn(story, NARROW) if "stream-0/task-0" in row]
+    assert "paused" not in row
+
+
+def test_verdicts_that_were_reused_are_counted() -> None:
+    story = busy(1, 1, 1)
+    gate = f"{RUN}/gate:unit~1"
+    story.tell("test_gate", gate, None, "pending")
+    story.tell("test_gate", gate, "pending", "running")
+    story.tell("test_gate", gate, "running", "passed", metadata={"reused_from": "x/gate:unit~1"})
+    assert any("1 verdict reused: nothing had changed" in row for row in drawn(story, NARROW))
