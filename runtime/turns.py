@@ -164,7 +164,7 @@ class Turns:
             item = lane.popleft()
             turns += 1
             if type(item) is Envelope:
-                self._take_envelope(cell, item, now)
+                self.take_envelope(cell, item, now)
                 # One turn may make hundreds of rows, and an actor may tell itself to go on.
                 if cell.suspended is not None or len(self.open.entries) >= EPOCH_ROWS_MAX:
                     break
@@ -187,7 +187,8 @@ class Turns:
             self._take_decision(cell, decision, now, None)
         return turns
 
-    def _take_envelope(self, cell: Cell, envelope: Envelope, now: float) -> None:
+    def take_envelope(self, cell: Cell, envelope: Envelope, now: float) -> None:
+        """One turn, whole or not at all; none where the message is void."""
         if envelope.taken:
             return  # void: the epoch that sent it was discarded
         envelope.taken = True

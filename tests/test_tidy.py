@@ -38,7 +38,7 @@ BROAD_EXCEPTS = {
     ("runtime/sim/space.py", "_take"),  # what a search is looking for
     ("runtime/turns.py", "activate"),  # a bug in one actor must not end the others
     ("runtime/turns.py", "_cause"),  # a user's __str__
-    ("runtime/turns.py", "_take_envelope"),  # a bug in one actor must not end the others
+    ("runtime/turns.py", "take_envelope"),  # a bug in one actor must not end the others
     ("runtime/work/callee.py", "main"),  # a user's callable, and the import of its module
     ("runtime/work/child/launch.py", "_become"),  # a fork that must end there
     ("runtime/work/inline.py", "_call"),  # a user's callable

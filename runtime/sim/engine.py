@@ -257,7 +257,7 @@ class Engine:
         """Takes turns until something is due, a commit is to begin, or nothing is ready."""
         pool, times, kernel, owner = self.pool, self.times, self.kernel, self.owner_life
         assert kernel is not None
-        heap, observer, activate = pool.heap, self.observer, kernel.turns.activate
+        heap, observer, take = pool.heap, self.observer, kernel.turns.take_envelope
         took, recorder, stalls = observer.took, self.recorder, self._stalls
         us, n = self.us, self.n
         while heap:
@@ -274,7 +274,9 @@ class Engine:
             observer.seen = None
             if recorder is not None:
                 recorder.before(cell)
-            activate(cell, now, 1)
+            lane: Any = cell.control or cell.inbox
+            if lane:
+                take(cell, lane.popleft(), now)
             took(cell)
             if cell.inbox or cell.control:
                 cell.scheduled = True
@@ -326,12 +328,13 @@ class Engine:
         if first is None:
             self.ends.stuck()
             return
-        if kernel is not None and self.fault("crash", "owner"):
-            raise Crashed("crash")
-        if self.fault("clock_jump", "owner"):
-            self._jump()
-        if self.fault("command", "operator"):
-            self.operator.act()
+        if self.rates:
+            if kernel is not None and self.fault("crash", "owner"):
+                raise Crashed("crash")
+            if self.fault("clock_jump", "owner"):
+                self._jump()
+            if self.fault("command", "operator"):
+                self.operator.act()
         self._due()
 
     def _alarm(self, us: int) -> None:
@@ -352,6 +355,7 @@ class Engine:
         if self.healing:
             return
         self.healing = True
+        self.rates = {}
         self.mark("heal", "world")
         if self.recorder is not None:
             self.recorder.outside("heal", "world", "")

@@ -160,7 +160,7 @@ class Owner:
     def _pass_by(self, point: str) -> None:
         if point == "after_commit":
             self._engine.observer.committed()
-        if self._engine.fault(f"crash_{point}", "owner"):
+        if self._engine.rates and self._engine.fault(f"crash_{point}", "owner"):
             raise Crashed(f"crash_{point}")
 
     # --- what there is to do ---------------------------------------------------------------------
@@ -182,10 +182,6 @@ class Owner:
         kernel.turns.open.forget()
         if kernel.rollback.pending:
             kernel.rollback.offer_again()
-            return True
-        due = kernel.turns.timers.next_due()
-        if due is not None and due <= engine.now:
-            kernel.fire_due()
             return True
         kernel.rest()
         if engine.observer.on_quiescent:
@@ -252,17 +248,17 @@ class Owner:
         engine.mark("commit", "store")
         if engine.recorder is not None:
             engine.recorder.commit()
-        if engine.fault("crash_in_commit", "store"):
+        if engine.rates and engine.fault("crash_in_commit", "store"):
             if engine.choices.below(f"written/store/{engine.store.commits}", 2):
                 engine.store.write(batch)
             raise Crashed("crash_in_commit")
-        self._resume(self._trouble(batch))
+        self._resume(self._trouble(batch) if engine.rates else None)
 
     def _trouble(self, batch: Batch) -> StoreError | None:
         engine = self._engine
         if engine.fault("disk_full", "store"):
             self._full_until = engine.us + int((1.0 + engine.latency("full", "store", 30.0)) * 1e6)
-        if engine.us < self._full_until and not engine.healing:
+        if engine.us < self._full_until:
             return StoreFull(PATH)
         if engine.fault("commit_lost", "store"):
             return CommitUnknown(PATH, SIMULATED)
@@ -280,7 +276,7 @@ class Owner:
 
     def _perform(self, effect: Any) -> None:
         engine = self._engine
-        if engine.fault("crash_between_effects", "owner"):
+        if engine.rates and engine.fault("crash_between_effects", "owner"):
             raise Crashed("crash_between_effects")
         for watch in engine.observer.on_effect:
             watch(engine, effect)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from actors.override import BY_HAND
+
 _ENDED = frozenset({"completed", "failed", "cancelled", "skipped", "passed", "shutdown"})
 
 
@@ -24,9 +26,17 @@ def waits_for_a_person(run: Any, below: Iterable[tuple[str, Any]]) -> str | None
             return why
         if kind == "circuit_breaker" and value.mode == "held":
             return f"the breaker {value.id} is held open"
+        if value.state == "blocked" and _by_hand(value):
+            return f"{value.id} was blocked by an operator"
         if value.state == "blocked" and run.spec.run.on_blocked == "wait":
             return f"{value.id} is blocked, and its plan lets it wait"
     return None
+
+
+def _by_hand(value: Any) -> bool:
+    waits = [getattr(value, name, None) for name in ("after", "gates")]
+    causes = [cause for each in waits for cause in getattr(each, "causes", ())]
+    return any(cause.source.startswith(BY_HAND) for cause in causes)
 
 
 def _gate_waits(gate: Any) -> str | None:
