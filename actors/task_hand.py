@@ -113,6 +113,7 @@ def _retried(turn: TaskTurn, message: m.RetryTask) -> None:
         after=task.after,
         gates=task.gates,
         held=task.held,
+        failure=task.reason if task.state is State.FAILED else task.failure,
     )
     critical = task.spec.task.critical
     noncritical = not critical and (task.state is State.FAILED or task.through_failure)

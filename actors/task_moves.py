@@ -102,7 +102,7 @@ def retry(turn: TaskTurn, reason: str, *, timeout: bool = False) -> None:
     """To RETRYING for a fault of the work: burns an attempt."""
     count = turn.value.retry_count + 1
     wait_s = rules.retry_wait(turn.value.spec.task, turn.value.id, count)
-    wait(turn, reason, wait_s, timeout=timeout, retry_count=count)
+    wait(turn, reason, wait_s, timeout=timeout, retry_count=count, failure=reason)
 
 
 def wait(turn: TaskTurn, reason: str, wait_s: float, **changes: Any) -> None:

@@ -6,6 +6,9 @@ from actors import pacing, template
 from actors.messages import Enqueue, Execute, Outcome
 from actors.spec import Task, TaskSeed
 
+# Of a failure's reason: enough for its cause, little beside a prompt.
+FAILURE_CHARS_MAX = 2000
+
 
 def enqueue(seed: TaskSeed, id: str, since: float) -> Enqueue:
     """Asks the dispatcher for a slot."""
@@ -27,33 +30,46 @@ def enqueue(seed: TaskSeed, id: str, since: float) -> Enqueue:
     )
 
 
-def execute(seed: TaskSeed, id: str, lease: str, attempt: int) -> Execute:
-    """The work, for the process of the slot that was granted."""
+def execute(
+    seed: TaskSeed, id: str, lease: str, attempt: int, failure: str | None = None
+) -> Execute:
+    """The work, for the process of the slot that was granted. It is told the `failure` that makes
+    it try again: in its environment, and a tool with a prompt at the end of that."""
     task, tool = seed.task, seed.tool
+    env, prompt = task.env, task.prompt
+    if failure is not None:
+        told = failure.replace("\0", " ")[:FAILURE_CHARS_MAX]
+        env = {**env, "BANKSMAN_RETRY_REASON": told}
+        prompt = prompt_after(prompt, told)
     return Execute(
         lease,
         f"task:{id}",
         attempt,
-        task.command if tool is None else command(seed),
+        task.command if tool is None else command(seed, prompt),
         task.call,
         task.kwargs,
         task.cwd,
-        task.env,
+        env,
         seed.env_pass,
         seed.base_dir,
-        task.prompt if tool is not None and tool.prompt == "stdin" else None,
+        prompt if tool is not None and tool.prompt == "stdin" else None,
         tool.rate_limit.pattern if tool is not None and tool.rate_limit is not None else None,
     )
 
 
-def command(seed: TaskSeed) -> tuple[str, ...]:
+def prompt_after(prompt: str | None, failure: str) -> str | None:
+    """A tool's prompt for the attempt after one that failed. None stays None."""
+    return prompt and f"{prompt}\n\nThe attempt before this one did not succeed: {failure}"
+
+
+def command(seed: TaskSeed, prompt: str | None) -> tuple[str, ...]:
     """The argv that a task makes of its tool's command."""
     task = seed.task
     assert seed.tool is not None
     workdir = seed.base_dir if task.cwd == "." else task.cwd
     if not workdir.startswith("/") and workdir is task.cwd:
         workdir = f"{seed.base_dir}/{workdir}"
-    return template.expanded(seed.tool.command, args=task.args, prompt=task.prompt, workdir=workdir)
+    return template.expanded(seed.tool.command, args=task.args, prompt=prompt, workdir=workdir)
 
 
 def succeeded(seed: TaskSeed, outcome: Outcome) -> bool:

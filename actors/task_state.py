@@ -84,6 +84,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     retry_of: str | None = None
     since: float = 0.0  # when it entered its present state
     attempt: int = 0  # executions so far: the number of the last output file
+    failure: str | None = None  # why the last attempt failed, for the next one
     losses: int = 0  # executions in a row that infrastructure ended
     uet: str | None = None
     begun: bool = False

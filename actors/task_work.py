@@ -70,7 +70,8 @@ def _begin(turn: TaskTurn, message: m.Assigned) -> None:
         exit_code=None,
         started_at=turn.now if task.started_at is None else task.started_at,
     )
-    turn.send(message.uet, rules.execute(task.spec, task.id, message.lease, task.attempt + 1))
+    attempt, failure = task.attempt + 1, task.failure
+    turn.send(message.uet, rules.execute(task.spec, task.id, message.lease, attempt, failure))
     limit_execution(turn)
     if spec.heartbeat_timeout_s is not None:
         turn.send(message.worker, m.HeartbeatLimit(message.lease, spec.heartbeat_timeout_s))

@@ -194,7 +194,10 @@ def _length(task: Task, tool: Tool, at: Path, faults: Faults) -> None:
             faults.error((*at, "prompt"), text, "put the long part into a file")
         return
     seed = TaskSeed(run_id="", workstream="", name="", task=task, tool=tool)
-    size = sum(len(word.encode(errors="surrogatepass")) + 1 for word in task_rules.command(seed))
+    # A retry tells the tool at the end of its prompt what went wrong before.
+    prompt = task_rules.prompt_after(task.prompt, "\U0010ffff" * task_rules.FAILURE_CHARS_MAX)
+    words = task_rules.command(seed, prompt)
+    size = sum(len(word.encode(errors="surrogatepass")) + 1 for word in words)
     if size > ARGV_BYTES_MAX:
         text = f"a command of {size} bytes, more than the {ARGV_BYTES_MAX} that the system takes"
         cure = 'put the long part into a file, or take a tool with prompt = "stdin"'

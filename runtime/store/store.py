@@ -177,6 +177,7 @@ class Store:
         except CommitUnknown:
             self._unknown = True
             raise
+        assert batch.head is not None
         self.head = batch.head
         return batch.lines
 

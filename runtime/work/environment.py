@@ -8,6 +8,7 @@ BANKSMAN_STATE     the state directory; by it a later owner finds what this one 
 BANKSMAN_UET       the worker process that runs the task (its slot before the `@`)
 BANKSMAN_LEASE     the lease: unique for ever, so evidence that carries it says which attempt it was
 BANKSMAN_TASK_ID, BANKSMAN_ATTEMPT
+BANKSMAN_RETRY_REASON  why the attempt before this one failed, where there was one
 BANKSMAN_GATE      instead of UET, LEASE and TASK_ID, for a gate's command
 """
 

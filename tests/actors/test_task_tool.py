@@ -95,6 +95,17 @@ def test_a_prompt_goes_through_stdin_or_an_argument_as_its_tool_says() -> None:
         assert (work.command, work.stdin) == (command, stdin)
 
 
+@pytest.mark.parametrize("how", ["arg", "stdin"])
+def test_a_retry_tells_the_tool_at_the_end_of_its_prompt_why(how: str) -> None:
+    template = ("ai", "{prompt}") if how == "arg" else ("ai",)
+    tool = spec.Tool(command=template, prompt=how)
+    again = (finished(exit_code=1), m.TimerFired("backoff"), m.Assigned(SLOT, UET, "1.2"))
+    value = lived(ASSIGNED, TICKET, *again, tool=tool, prompt="fix it", max_retries=1)
+    (work,) = sent(value, guard.Ticket("ruff-1", 4, ME, 1.0, 99.0, call="1.2"), UET)
+    told = "fix it\n\nThe attempt before this one did not succeed: exit code 1"
+    assert told in (work.stdin, *work.command)
+
+
 @pytest.mark.parametrize(
     ("cwd", "workdir"), [(".", "/src"), ("lib", "/src/lib"), ("/else", "/else")]
 )

@@ -8,7 +8,7 @@ import pytest
 
 from actors import messages as m
 from actors import task as machine
-from actors.effects import CancelTimer, Note, SetTimer
+from actors.effects import CancelTimer, Note, SetTimer, Spawn
 from actors.messages import Outcome, Standing
 from actors.task import State, Task
 from actors.task_work import LOSSES_MAX
@@ -356,6 +356,40 @@ def test_a_failed_verdict_is_a_retry_with_its_reason() -> None:
     assert triggers(decision) == ["retry_scheduled"]
     assert decision.state.retry_count == 1
     assert decision.state.reason == "validation failed: unit failed"
+
+
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        (running(FAIL, BACKOFF, max_retries=1), "exit code 1"),
+        (
+            validating(verdict("failed", Standing.FAILED), BACKOFF, max_retries=1),
+            "validation failed: unit failed",
+        ),
+    ],
+)
+def test_a_retry_is_told_why_the_attempt_before_it_failed(before: Task, reason: str) -> None:
+    (work,) = sent(step(machine, before, m.Assigned(SLOT, UET, "1.2")), UET)
+    assert work.env["BANKSMAN_RETRY_REASON"] == reason
+
+
+def test_a_failure_reaches_the_environment_bounded_and_without_a_null() -> None:
+    error = finished(reason="error", error="a\0b" + "c" * 10_000)
+    before = running(error, BACKOFF, max_retries=1)
+    (work,) = sent(step(machine, before, m.Assigned(SLOT, UET, "1.2")), UET)
+    told = work.env["BANKSMAN_RETRY_REASON"]
+    assert (told[:4], len(told)) == ("a bc", 2000)
+
+
+def test_a_task_that_was_retried_by_hand_is_told_too() -> None:
+    (spawned,) = effects(step(machine, running(FAIL), m.RetryTask("r/w/t", "ann")), Spawn)
+    assert spawned.value.failure == "exit code 1"
+
+
+def test_an_attempt_after_one_that_infrastructure_ended_is_told_nothing() -> None:
+    before = running(LOST, BACKOFF)
+    (work,) = sent(step(machine, before, m.Assigned(SLOT, UET, "1.2")), UET)
+    assert "BANKSMAN_RETRY_REASON" not in work.env
 
 
 def test_a_failed_verdict_without_retries_fails_the_task() -> None:
