@@ -176,6 +176,8 @@ def _gate_moved(turn: RunTurn) -> None:
 
 def _need_gates(turn: RunTurn, message: m.NeedGates) -> None:
     run, plan = turn.value, turn.value.spec
+    if run.completed_at is not None:
+        return  # who asked has ended too, and was overtaken by the news of it
     counts = dict(zip(plan.gates, run.gate_counts, strict=True))
     asked = (message.names, message.asker, message.ticket)
     seeds = run_plan.judging_gates(plan, run.id, *asked, counts)

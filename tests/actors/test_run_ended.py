@@ -131,6 +131,23 @@ def test_what_has_ended_refuses_an_operator_with_a_reason_except_to_begin_anew(k
         assert isinstance(answer, m.Accepted if begins_anew else m.Refused)
 
 
+def test_a_run_that_has_ended_makes_no_gate_for_work_that_has_ended_too() -> None:
+    plan = spec.Plan(
+        run=spec.Run(name="life"),
+        workers={"p": spec.Pool(count=1)},
+        gates={"g": spec.Gate(command=("check",))},
+        workstreams={"a": spec.Workstream(tasks={"x": spec.Task(command=("x",))})},
+    )
+    world = World()
+    world.submit(plan)
+    world.drive()
+    assert world.state("run:r") == "completed"
+    before = set(world.values)
+    world.tell("run:r", m.NeedGates("task:r/a/x", ("g",), "9.9"))
+    world.deliver()
+    assert set(world.values) == before
+
+
 @pytest.mark.parametrize("kind", MODULES)
 def test_every_message_of_an_inbox_is_a_message_of_the_vocabulary(kind: str) -> None:
     assert all(issubclass(t, m.Message) for t in get_args(MODULES[kind].Inbox))

@@ -90,6 +90,14 @@ def test_a_gate_that_waits_for_a_person_is_no_deadlock() -> None:
     assert found.complete
 
 
+def test_a_gate_that_is_asked_for_as_its_run_ends_is_not_made() -> None:
+    """The request may be overtaken by the news of the end of everything that it is for."""
+    small = gated(validate=("g",))
+    small.tell("run:r", m.Cancel("enough", "ann"), control=True)
+    found = explore(small, seconds_max=30.0)
+    assert found.failure is None, found
+
+
 # --- what it finds --------------------------------------------------------------------------------
 
 
