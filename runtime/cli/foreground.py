@@ -66,6 +66,7 @@ class _Stopping:
     def __init__(self) -> None:
         self.asked = anyio.Event()
         self.kill: Callable[[], None] = lambda: None
+        self.trouble: str | None = None  # what keeps the record from being written
 
 
 async def carry(order: Order, screen: Screen) -> Outcome:
@@ -98,7 +99,9 @@ async def _listen(
                 pass
         stopping.asked.set()
         await anext(signals)
-        screen.say("killing what runs ...")
+        held = stopping.trouble
+        said = "killing what runs ..."
+        screen.say(f"{said} the record gets a few more tries: {held}" if held else said)
         stopping.kill()
         async for _ in signals:
             pass
@@ -233,12 +236,14 @@ class _Carrying:
         trouble = rt.statistics()["trouble"]
         if trouble != self._trouble:
             self.screen.say(f"nothing moves: {trouble}" if trouble else "the work goes on")
-        self._trouble = trouble
+        self._trouble = self.stopping.trouble = trouble
         return trouble is not None
 
     async def _drain(self, rt: Engine) -> Outcome:
         at_work = [name.partition("/")[2] for name in self.scene.at_work()]
         text = "draining: nothing more starts; Ctrl-C again kills what runs"
+        if self._trouble is not None:
+            text = f"it ends once the record can be written ({self._trouble}); Ctrl-C again ends it"
         self.scene.notice = text
         self.screen.say(f"{text} ({some(at_work)})" if at_work else text)
         await rt.drain(RUN_DRAIN_S_MAX)
