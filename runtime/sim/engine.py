@@ -42,7 +42,7 @@ from runtime.sim.processes import Processes
 from runtime.sim.recording import Recorder
 from runtime.sim.signature import signature
 from runtime.sim.store import ModelStore
-from runtime.sim.strategies import CALM, Pool, needs_calibration, rule_of
+from runtime.sim.strategies import Line, Pool, needs_calibration, pool_of
 
 if TYPE_CHECKING:
     from runtime.cell import Cell
@@ -94,7 +94,7 @@ class Engine:
         self.ours = frozenset(KINDS)
         self.kinds = {name: self.observer.watched(kind) for name, kind in KINDS.items()}
         self.store = ModelStore(self.kinds)
-        self.pool = Pool(self.choices, CALM)
+        self.pool: Pool | Line = Line()
         self.processes = Processes(self)
         self.effects = Effects(self)
         self.owner_life = Owner(self)
@@ -214,8 +214,7 @@ class Engine:
     def calibrated(self, horizon: int, turns: Mapping[str, int]) -> None:
         """Sets the strategy; the numbers are a calm run's."""
         config = self.config
-        rule = rule_of(config.strategy, config.depth, self.choices, horizon, turns)
-        self.pool = Pool(self.choices, rule)
+        self.pool = pool_of(config.strategy, config.depth, self.choices, horizon, turns)
 
     def run(self) -> Failure | None:
         """Runs the case to its end. Returns what it broke."""
@@ -243,7 +242,7 @@ class Engine:
     def _loop(self) -> None:
         while not self.over:
             try:
-                while self.pool.heap:
+                while self.pool:
                     self._turns()
                     if self.n > self.events_max:
                         self.ends.out_of_events()
@@ -257,10 +256,10 @@ class Engine:
         """Takes turns until something is due, a commit is to begin, or nothing is ready."""
         pool, times, kernel, owner = self.pool, self.times, self.kernel, self.owner_life
         assert kernel is not None
-        heap, observer, take = pool.heap, self.observer, kernel.turns.take_envelope
+        observer, take = self.observer, kernel.turns.take_envelope
         took, recorder, stalls = observer.took, self.recorder, self._stalls
         us, n = self.us, self.n
-        while heap:
+        while pool:
             if times and times[0][0] <= us:
                 self._due()
                 return
@@ -386,6 +385,8 @@ def run_engine(engine: Engine, strict: Any = None) -> Result:
     coverage = engine.observer.covered()
     coverage.faults.update(engine.luck.happened)
     recorder = engine.recorder
+    if failure is not None and recorder is not None:
+        recorder.cut_short()
     case = engine.case
     if failure is not None and engine.sizes != case.config.sizes:
         # So that whoever makes it smaller knows what there is to make smaller.

@@ -37,8 +37,12 @@ _BACK_S: Final = 300.0
 class Operator:
     """Draws a command and an entity, again and again."""
 
-    def __init__(self, engine: Engine, commands: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, engine: Engine, commands: tuple[str, ...] = (), name: str = "operator"
+    ) -> None:
+        """`name`: of its choices, which are not another operator's."""
         self._engine = engine
+        self._name = name
         self._commands = commands or GENTLE
         self._n = 0
         self._coming_back = False
@@ -53,7 +57,7 @@ class Operator:
         engine = self._engine
         if engine.healing and engine.luck.rates:
             return
-        if not engine.choices.among(f"operator.idle/{self._n + 1}", 4, 0.25):
+        if not engine.choices.among(f"{self._name}.idle/{self._n + 1}", 4, 0.25):
             self._n += 1
             return
         self.act()
@@ -64,12 +68,12 @@ class Operator:
         self._n += 1
         if engine.kernel is None:
             return
-        name = self._commands[choices.below(f"operator.does/{self._n}", len(self._commands))]
+        name = self._commands[choices.below(f"{self._name}.does/{self._n}", len(self._commands))]
         kinds = COMMANDS[name]
         rows = [row for row in engine.store.rows.values() if row.kind.name in kinds]
         if not rows:
             return
-        row = rows[choices.below(f"operator.whom/{self._n}", len(rows))]
+        row = rows[choices.below(f"{self._name}.whom/{self._n}", len(rows))]
         args = self._args(name, row)
         said = " ".join((name, *args.values()))
         engine.outside("operator", f"{row.kind.name}:{row.value.id}", said)
@@ -82,11 +86,11 @@ class Operator:
         choices = self._engine.choices
         if name == "breaker":
             verbs = tuple(BREAKER_VERBS)
-            return {"verb": verbs[choices.below(f"operator.verb/{self._n}", len(verbs))]}
+            return {"verb": verbs[choices.below(f"{self._name}.verb/{self._n}", len(verbs))]}
         if name == "override":
             chart = KINDS[row.kind.name].chart
             assert chart is not None
-            to = choices.below(f"operator.target/{self._n}", len(chart.states))
+            to = choices.below(f"{self._name}.target/{self._n}", len(chart.states))
             return {"target": chart.states[to]}
         return {}
 

@@ -60,6 +60,7 @@ class Sim:
         self._expectations = Expectations(engine, self.view)
         self._drawn: dict[str, int] = {}
         self.had_runs = False
+        self._operators = 0
 
     # --- what there is ---------------------------------------------------------------------------
 
@@ -155,7 +156,9 @@ class Sim:
     ) -> None:
         """An operator who does one of these, or nothing, to any entity, again and again, while
         faults last."""
-        Operator(self._engine, commands).begin(seconds(every), seconds(until))
+        self._operators += 1
+        name = f"operator{self._operators}"
+        Operator(self._engine, commands, name).begin(seconds(every), seconds(until))
 
     # --- what must hold --------------------------------------------------------------------------
 

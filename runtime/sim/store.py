@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -40,7 +40,7 @@ _ORDER = {
 PATH = Path("simulated.db")
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One audit row: what the chain proves in the real store. `prev` is the seq of the entity's
     row before it, 0 at creation."""
 
@@ -113,6 +113,7 @@ class ModelStore:
         self.keys: dict[str, str] = {}  # idempotency key -> run id
         self.commits = 0
         self.refused: str | None = None  # why the last epoch that it refused was refused
+        self._followed: set[int] = set()  # rows that are not their entity's last: as UNIQUE has it
         self.head = Head(0, "", 0.0)
         self.next_message = 1
         self._next_n: dict[str, int] = {}
@@ -147,19 +148,17 @@ class ModelStore:
     def write(self, batch: Batch) -> None:
         """Makes the batch durable. Raises ConstraintFailed, having changed nothing."""
         rows: list[Row] = batch.audit
-        self._check(batch, rows)
+        changed = {f"{c.kind.name}:{c.value.id}": c for c in batch.changes}
+        for address, change in changed.items():
+            self._check_change(address, change)
+        self._check_rows(rows)
         self.audit += rows
         if rows:
             self.head = Head(rows[-1].seq, "", rows[-1].at)
         for change in batch.changes:
-            kind = change.kind
             if change.is_new:
-                table = kind.table or ""
-                self._next_n[table] = max(self._next_n.get(table, 1), change.n + 1)
-                key = getattr(change.value, "idempotency_key", None)
-                if key is not None:
-                    self.keys[key] = change.value.id
-            self.rows[f"{kind.name}:{change.value.id}"] = change
+                self._born(change)
+        self.rows.update(changed)
         for row, target, body, control in batch.messages_new:
             self.undelivered[row] = (row, target, body, bool(control))
             self._messages_max = max(self._messages_max, row)
@@ -176,39 +175,45 @@ class ModelStore:
                 known.append(watcher)
         for target in batch.watches_gone:
             self.watching.pop(target, None)
-        for target, watcher in batch.watches_left:
-            known = self.watching.get(target, [])
-            if watcher in known:
-                known.remove(watcher)
         self.commits += 1
 
-    def _check(self, batch: Batch, rows: list[Row]) -> None:
-        for change in batch.changes:
-            address = f"{change.kind.name}:{change.value.id}"
-            before = self.rows.get(address)
-            if (before is None) is not change.is_new:
-                why = "exists already" if change.is_new else "was never made"
-                raise ConstraintFailed(why, table=change.kind.table or "", entity_id=address)
-            if before is not None and change.version != before.version + 1:
-                why = f"version {change.version} after {before.version}"
-                raise ConstraintFailed(why, table=change.kind.table or "", entity_id=address)
-            key = getattr(change.value, "idempotency_key", None)
-            if change.is_new and key is not None and key in self.keys:
-                raise ConstraintFailed(f"the key {key!r} is taken", table="runs", entity_id=address)
-        last: dict[tuple[str, str], Row] = {}
-        for row in rows:
-            before_row = last.get((row.kind, row.id)) or self._last_of(row)
-            if before_row is None:
-                if row.source is not None or row.prev:
-                    raise ConstraintFailed("its first row is no birth", entity_id=row.id)
-            elif row.source != before_row.target or row.prev != before_row.seq:
-                why = f"{row.trigger} leaves {row.source}, and it stands in {before_row.target}"
-                raise ConstraintFailed(why, table="state_transitions", entity_id=row.id)
-            last[row.kind, row.id] = row
+    def _born(self, change: Change) -> None:
+        table = change.kind.table or ""
+        self._next_n[table] = max(self._next_n.get(table, 1), change.n + 1)
+        if change.kind.name == "run" and change.value.idempotency_key is not None:
+            self.keys[change.value.idempotency_key] = change.value.id
 
-    def _last_of(self, row: Row) -> Row | None:
-        change = self.rows.get(f"{row.kind}:{row.id}")
-        return None if change is None or not change.audit_seq else self.audit[change.audit_seq - 1]
+    def _check_change(self, address: str, change: Change) -> None:
+        before = self.rows.get(address)
+        table = change.kind.table or ""
+        if (before is None) is not change.is_new:
+            why = "exists already" if change.is_new else "was never made"
+            raise ConstraintFailed(why, table=table, entity_id=address)
+        if before is not None and change.version != before.version + 1:
+            why = f"version {change.version} after {before.version}"
+            raise ConstraintFailed(why, table=table, entity_id=address)
+        if change.is_new and change.kind.name == "run":
+            key = change.value.idempotency_key
+            if key is not None and key in self.keys:
+                raise ConstraintFailed(f"the key {key!r} is taken", table=table, entity_id=address)
+
+    def _check_rows(self, rows: list[Row]) -> None:
+        last: dict[int, Row] = {}
+        here: set[int] = set()
+        audit = self.audit
+        for row in rows:
+            prev = row.prev
+            if prev:
+                before = last.get(prev) or audit[prev - 1]
+                taken = prev in self._followed or prev in here
+                if row.source != before.target or row.id != before.id or taken:
+                    why = f"{row.trigger} leaves {row.source}, and it stands in {before.target}"
+                    raise ConstraintFailed(why, table="state_transitions", entity_id=row.id)
+            elif row.source is not None:
+                raise ConstraintFailed("its first row is no birth", entity_id=row.id)
+            here.add(prev)
+            last[row.seq] = row
+        self._followed |= here
 
     def discard(self) -> None:
         """As the real store's: the book is back at the durable head."""

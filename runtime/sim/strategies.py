@@ -11,6 +11,7 @@ rank   the lowest number goes first, whoever came when: pos, pct.
 
 from __future__ import annotations
 
+from collections import deque
 from heapq import heappop, heappush
 from math import log
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
 STRATEGIES: Final = ("fifo", "timed", "random", "pct", "pos", "urw", "delay")
 # Ticks of an exponential wait, by eight bits of chance: 32 on the average, 200 at the most.
 _WAITS: Final = tuple(round(-32.0 * log((n + 0.5) / 256.0)) for n in range(256))
+
+
+class Line(deque["Cell"]):
+    """What is ready, first come, first served: the pool where nothing is drawn."""
+
+    __slots__ = ()
+
+    def pop(self) -> Cell:  # type: ignore[override]  # as the pool's: whose turn it is
+        """Whose turn it is."""
+        return self.popleft()
 
 
 class Pool:
@@ -46,9 +57,6 @@ class Pool:
         """The cell has something to take."""
         self._order = order = self._order + 1
         rule = self._rule
-        if rule.calm:
-            heappush(self.heap, (self.clock, order, cell))
-            return
         address = cell.address
         site = self._sites.get(address)
         if site is None:
@@ -71,13 +79,6 @@ class Pool:
             self.clock = key
         return cell
 
-    def calm_down(self) -> None:
-        """From here on: first come, first served."""
-        self._rule = CALM
-        left = sorted(self.heap)
-        self.heap = [(self.clock, order, cell) for _, order, cell in left]
-        self.heap.sort()
-
     def clear(self) -> None:
         self.heap.clear()
 
@@ -88,7 +89,6 @@ class Pool:
 class Rule:
     """First come, first served; the others extend it."""
 
-    calm = False
     rank = False
 
     def value(self, drawn: int, address: str, n: int) -> int:
@@ -97,13 +97,6 @@ class Rule:
 
     def taken(self, pool: Pool) -> None:
         """An entry was taken out."""
-
-
-class _Calm(Rule):
-    calm = True
-
-
-CALM: Final = _Calm()
 
 
 class _Random(Rule):
@@ -185,7 +178,7 @@ def rule_of(
     pct, urw and delay ask for them."""
     match strategy:
         case "fifo" | "timed":
-            return CALM if not choices.overrides else Rule()
+            return Rule()
         case "random":
             return _Random()
         case "urw":
@@ -198,6 +191,15 @@ def rule_of(
             return _Pct(choices, depth, horizon)
         case _:
             raise ValueError(f"strategy {strategy!r}: want one of {', '.join(STRATEGIES)}")
+
+
+def pool_of(
+    strategy: str, depth: int, choices: Choices, horizon: int, turns: Mapping[str, int]
+) -> Pool | Line:
+    """The pool of a strategy, as `rule_of` has it."""
+    if strategy in {"fifo", "timed"} and not choices.overrides:
+        return Line()
+    return Pool(choices, rule_of(strategy, depth, choices, horizon, turns))
 
 
 def needs_calibration(strategy: str) -> bool:

@@ -69,7 +69,7 @@ def test_a_version_that_skips_one_is_refused(store: ModelStore) -> None:
 
 def test_a_row_that_does_not_follow_its_last_one_is_refused(store: ModelStore) -> None:
     batch = _batch(store, Tally("a", 5), 2)
-    batch.audit[0] = batch.audit[0]._replace(source="elsewhere")
+    batch.audit[0] = msgspec.structs.replace(batch.audit[0], source="elsewhere")
     with pytest.raises(ConstraintFailed, match="leaves elsewhere"):
         _finished(store.commit(batch))
 
