@@ -386,7 +386,7 @@ def run_engine(engine: Engine, strict: Any = None) -> Result:
     coverage.faults.update(engine.luck.happened)
     recorder = engine.recorder
     if failure is not None and recorder is not None:
-        recorder.cut_short()
+        recorder.flush()
     case = engine.case
     if failure is not None and engine.sizes != case.config.sizes:
         # So that whoever makes it smaller knows what there is to make smaller.

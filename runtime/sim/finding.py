@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -15,8 +14,6 @@ from runtime.sim.pool import DETERMINISM, Runnable
 from runtime.sim.report import Found, Smaller
 from runtime.sim.settings import Settings
 from runtime.sim.shrink import Progress, Shrunk, same_failure, shrink
-
-_LATE: Final = 1 << 60
 
 
 class Finding:
@@ -122,12 +119,13 @@ class Finding:
 
     def _near(self, recorded: Result) -> Iterator[tuple[str, Case]]:
         case = recorded.case
-        if steered := cases.steers(case):
-            places = {h.key: h.n for h in reversed(recorded.happenings) if h.key}
-            last = max(steered, key=lambda key: (places.get(key, _LATE), key))
+        if steered := [key for key in cases.steers(case) if key in recorded.choices]:
+            places = story.places_of(recorded.happenings)
+            last = max(steered, key=lambda key: (places.get(key, 0), key))
             left = {key: value for key, value in case.overrides.items() if key != last}
             without = msgspec.structs.replace(case, overrides=left)
-            yield "a passing run, the same but for the last of these", without
+            step = story.order(recorded).index(last) + 1
+            yield f"a passing run, the same without step {step}", without
         if self._passed is not None:
             yield f"the last passing seed ({self._passed.seed})", self._passed
 

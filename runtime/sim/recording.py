@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from actors.effects import Perform
+from actors.effects import Perform, Spawn
 from runtime.inbox import Envelope
 from runtime.sim.case import Happening
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from runtime.timers import Timer
 
 _SAID_MAX = 160
+_MEMBER = re.compile(r"<\w+\.\w+: ('[^']*')>")  # of an enumeration: its value says enough
 _CAUSES_MAX = 16  # of a commit: the turns in it
 _OF_FAULTS = frozenset({"crash", "boot"})  # each comes of the one before it, not of a commit
 
@@ -35,10 +37,11 @@ class Recorder:
         self._since: list[int] = []  # turns since the last commit
         self._commit = 0  # the last commit, of which comes what leaves
         self._asked: dict[str, int] = {}  # the turn that asked for it, by lease or by name and key
-        self._within = False
+        self._under_way: tuple[int, Cell, Any] | None = None  # the turn, and what it takes
 
     def before(self, cell: Cell) -> None:
         """The cell is about to take a turn."""
+        self.flush()
         lane: deque[Any] = cell.control or cell.inbox or deque()
         item = lane[0] if lane else None
         self._taken = item if isinstance(item, Envelope) else None
@@ -46,11 +49,33 @@ class Recorder:
         assert kernel is not None
         self._sent = len(kernel.turns.open.sent)
         self._turns[cell.address] = self._turns.get(cell.address, 0) + 1
-        self._within = True
+        message = item.item if isinstance(item, Envelope) else item
+        self._under_way = (self._engine.n, cell, message)
+
+    def flush(self) -> None:
+        """A turn of which nobody tells more, or that broke a promise, is on record all the same."""
+        if self._under_way is None:
+            return
+        n, cell, message = self._under_way
+        self._under_way = None
+        kernel = self._engine.kernel
+        if kernel is not None:
+            for envelope in kernel.turns.open.sent[self._sent :]:
+                self._causes.setdefault(envelope, n)
+        self._write(
+            n,
+            cell.address,
+            type(message).__name__,
+            f"order/{cell.address}/{self._turns[cell.address]}",
+            _said(message),
+            (),
+            (),
+            self._cause(),
+        )
 
     def after(self, cell: Cell, before: Any, message: Any, decision: Any, _after: Any) -> None:
         """It has taken it."""
-        self._within = False
+        self._under_way = None
         n = self._engine.n
         self._since.append(n)
         kernel = self._engine.kernel
@@ -92,6 +117,7 @@ class Recorder:
 
     def commit(self) -> None:
         """An epoch is about to be durable."""
+        self.flush()
         kernel = self._engine.kernel
         epoch = kernel.in_flight if kernel is not None else None
         rows = len(epoch.entries) if epoch is not None else 0
@@ -104,6 +130,7 @@ class Recorder:
         self, what: str, actor: str, key: str, detail: str = "", *, fault: bool = False
     ) -> None:
         """Something that is no turn."""
+        self.flush()
         cause = 0 if fault else self._asked.get(detail, self._commit)
         if what in _OF_FAULTS:
             cause = self._fallen
@@ -133,7 +160,7 @@ class Recorder:
 
 
 def _said(message: Any) -> str:
-    text = repr(message)
+    text = _MEMBER.sub(r"\1", repr(message))
     _, _, fields = text.partition("(")
     return fields.removesuffix(")")[:_SAID_MAX]
 
@@ -149,5 +176,7 @@ def _effect(effect: Any) -> str:
     name = type(effect).__name__
     if name == "Send":
         return f"Send {type(effect.message).__name__} to {effect.to}"
+    if isinstance(effect, Spawn):
+        return f"Spawn {effect.kind}:{effect.value.id}"
     target = getattr(effect, "key", None) or getattr(effect, "uet", None)
     return f"{name} {target}" if target else name

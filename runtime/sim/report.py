@@ -18,6 +18,7 @@ from runtime.sim.shrink import Extent, Shrunk
 from runtime.sim.trace import clock, length, plain
 
 _DETAIL_MAX = 3
+_STEPS_MAX = 8
 _WIDTH = 240  # a chain of causes is cut off there: the timeline has all of it
 
 
@@ -83,7 +84,7 @@ class Found(msgspec.Struct, frozen=True):
         failure = self.failure
         where = f"at {clock(failure.at)}, event #{failure.n}"
         yield f"{name}: {plain(failure.invariant)} is broken {where}"
-        yield f"  {plain(failure.text)}"
+        yield f"  {_cut(plain(failure.text))}"
         yield from (f"    {plain(line)}" for line in failure.detail[:_DETAIL_MAX])
         again = f", and {self.times - 1} more like it" if self.times > 1 else ""
         strategy = self.found_by.config.strategy
@@ -94,7 +95,9 @@ class Found(msgspec.Struct, frozen=True):
         if self.smaller is not None:
             yield f"  shrunk    {self.smaller}"
         yield "  what it takes:" if self.steps else "  what it takes: nothing, the calm run fails"
-        yield from (f"    {k}. {step}" for k, step in enumerate(self.steps, 1))
+        yield from (f"    {k}. {step}" for k, step in enumerate(self.steps[:_STEPS_MAX], 1))
+        if len(self.steps) > _STEPS_MAX:
+            yield f"    and {len(self.steps) - _STEPS_MAX} more, which the case names"
         if self.steps and self.smaller is not None and self.smaller.pinned:
             yield "    everything else: first come, first served, no fault, no delay"
         if self.chain:

@@ -2,9 +2,9 @@
 
 The first step pins the case down: all that was chosen becomes an override, and everything else is
 calm. From then on a candidate is an edit of that short list, of the sizes or of the horizon. Keys
-are names, so leaving one out does not move the others. Order: whole kinds of faults, single faults,
-fewer tasks and workers, a shorter run, latencies, the order of messages, smaller values, earlier
-occasions; then round again, until a round finds nothing more to leave out.
+are names, so leaving one out does not move the others. Order: all but faults at once, whole kinds
+of faults, single faults, fewer tasks and workers, a shorter run, latencies, the order of turns,
+smaller values, earlier occasions; then round again, until a round finds nothing to leave out.
 
 Invariants:
 1. A candidate counts only if the same invariant fails with the same signature.
@@ -220,6 +220,13 @@ class _Search:
             size = min(size // 2, len(keys))
 
 
+def _all_at_once(search: _Search) -> None:
+    """The boldest first: where a run takes seconds, there is no time for single choices."""
+    search.without({*search.keys(Sort.LATENCY), *search.keys(Sort.ORDER)}, strategy="fifo")
+    search.without(set(search.keys(Sort.LATENCY)))
+    search.without(set(search.keys(Sort.ORDER)))
+
+
 def _fault_kinds(search: _Search) -> None:
     for kind in sorted(search.best.case.config.faults):
         gone = {key for key in search.keys(Sort.FAULT) if what_of(key) == kind}
@@ -313,6 +320,7 @@ def _occurrence(key: str) -> int:
 
 
 _STAGES: Final[dict[str, Callable[[_Search], None]]] = {
+    "all but faults": _all_at_once,
     "kinds of faults": _fault_kinds,
     "faults": _faults,
     "tasks and workers": _sizes,

@@ -11,21 +11,25 @@ from runtime.sim.luck import WAITS
 from runtime.sim.sites import Sort, sort_of, what_of, whose
 from runtime.sim.trace import clock, length, plain
 
-_STEPS_MAX = 8
+
+def order(result: Result) -> list[str]:
+    """Every choice of a recorded run that is not the calm one: faults first, then the others, each
+    in the order in which they happened."""
+    places = places_of(result.happenings)
+    return sorted(
+        result.choices, key=lambda key: (sort_of(key) is not Sort.FAULT, places.get(key, 0), key)
+    )
 
 
-def steps(result: Result, most: int = _STEPS_MAX) -> tuple[str, ...]:
-    """Every choice of a recorded run that is not the calm one, in the order in which it happened;
-    those past `most` are counted."""
-    by_key: dict[str, Happening] = {}
-    for happening in result.happenings:
-        if happening.key:
-            by_key.setdefault(happening.key, happening)
-    keys = sorted(result.choices, key=lambda key: (by_key[key].n if key in by_key else 0, key))
-    told = [_step(key, result.choices[key], by_key.get(key)) for key in keys[:most]]
-    if len(keys) > most:
-        told.append(f"and {len(keys) - most} smaller ones, which the case names")
-    return tuple(told)
+def places_of(happenings: Sequence[Happening]) -> dict[str, int]:
+    """The first happening of each choice."""
+    return {h.key: h.n for h in reversed(happenings) if h.key}
+
+
+def steps(result: Result) -> tuple[str, ...]:
+    """The same in words."""
+    first = {h.key: h for h in reversed(result.happenings) if h.key}
+    return tuple(_step(key, result.choices[key], first.get(key)) for key in order(result))
 
 
 def _step(key: str, value: int, happening: Happening | None) -> str:
@@ -42,15 +46,20 @@ def _step(key: str, value: int, happening: Happening | None) -> str:
         case Sort.ORDER:
             with_ = f" with {plain(happening.what)}" if happening is not None else ""
             return f"{actor} is held back{with_}{when}"
+        case Sort.VALUE if key.startswith("maybe/"):
+            return f"{actor}{when}"
+        case Sort.VALUE if key.startswith("choose/"):
+            return f"{actor}: option {value}{when}"
         case Sort.VALUE:
             return f"{plain(key)} = {value}{when}"
 
 
 def how_it_came(happenings: Sequence[Happening], n: int) -> str:
-    """The chain of causes that ends in event `n`, on one line."""
-    return " -> ".join(
-        f"#{h.n} {plain(h.what)}{' (fault)' if h.fault else ''}" for h in told_chain(happenings, n)
-    )
+    """The chain of causes that ends in event `n`, on one line; empty where there is none."""
+    told = told_chain(happenings, n)
+    if len(told) < 2:
+        return ""
+    return " -> ".join(f"#{h.n} {plain(h.what)}{' (fault)' if h.fault else ''}" for h in told)
 
 
 def parted(parting: Parting | None) -> str:
