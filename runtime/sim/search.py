@@ -23,7 +23,7 @@ from runtime.sim.case import Coverage, Failure, Happening
 from runtime.sim.signature import signature
 from runtime.sim.small import SmallWorld
 from runtime.sim.space import After
-from runtime.sim.states import CRASHES, DROPS, Happens, Node, States, whose
+from runtime.sim.states import CRASHES, DROPS, Happens, Node, States, taken_next, whose
 from runtime.sim.view import Broken, Promise, View, always, at_rest
 
 STATES_MAX = 1_000_000
@@ -177,15 +177,18 @@ class _Search:
         if only is None and states.is_quiescent(events):
             self.at_rest += 1
             self._judge_rest(node)
-        followed: list[Happens] = list(node.sleep)
+        followed = [(event, states.urges(node, event)) for event in node.sleep]
         for event in events:
             if event in node.sleep if only is None else event not in only:
                 continue
             new, after = states.do(node, event)
             self.transitions += 1
             if self.reduction:
-                new.sleep = frozenset(each for each in followed if states.commute(each, event))
-                followed.append(event)
+                urged = after.urges if after is not None else ()
+                new.sleep = frozenset(
+                    each for each, also in followed if states.commute(each, also, event, urged)
+                )
+                followed.append((event, urged))
             self._reach(new, after)
             if self.broken is not None:
                 return
@@ -263,9 +266,9 @@ class _Story:
     def _told(self, n: int, before: Node, event: Happens, after: After | None) -> Happening:
         actor = whose(event) or "owner"
         what, detail = event[0], ""
-        if what in {"deliver", "overtake", "drop"}:
+        if what in {"deliver", "drop"}:
             messages = before.lanes[event[1]]
-            first = next(m for m in messages if m.control) if what == "overtake" else messages[0]
+            first = messages[0 if what == "drop" else taken_next(messages)]
             what, detail = first.name, f"from {event[1][0]}: {_short(first.item)}"
         elif what == "timer":
             what, detail = "TimerFired", str(event[2])

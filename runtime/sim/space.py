@@ -129,13 +129,14 @@ Option: TypeAlias = tuple[str, str, Any, str | None]
 class After:
     """What one turn leads to."""
 
-    __slots__ = ("edges", "effects", "error", "leaves", "local", "sends", "spawned")
+    __slots__ = ("edges", "effects", "error", "leaves", "local", "sends", "spawned", "urges")
 
     def __init__(self, local: Local) -> None:
         self.local = local
         self.sends: list[tuple[Lane, Msg]] = []
         self.spawned: list[Local] = []
         self.leaves: list[tuple[Lane, Msg]] = []  # only after a commit
+        self.urges: tuple[str, ...] = ()  # who is sent something that goes before their work
         self.edges: tuple[tuple[str, str, str], ...] = ()
         self.effects: tuple[str, ...] = ()
         self.error: tuple[str, str] | None = None  # invariant, text
@@ -328,6 +329,7 @@ class Space:
             after.sends += [self._ended(after.local, w) for w in watchers]
         after.edges = tuple((str(e.source), str(e.target), e.trigger) for e in decision.edges)
         self.coverage.edges.update((local.kind, *edge) for edge in after.edges)
+        after.urges = tuple(lane[1] for lane, message in after.sends if message.control)
         after.effects = tuple(_shown(effect) for effect in decision.effects)
         after.error = _illegal(local, after)
         return after

@@ -1,12 +1,13 @@
 """A state of a small world, and everything that may happen in it.
 
-Messages wait in lanes, one from each sender to each receiver, first come, first served; a control
-message may overtake the work before it. With a budget for crashes a state has two halves: what was
-committed, and what is so; an effect leaves the kernel only by a commit, and a crash falls back to
-what was committed, from where a new owner recovers.
+Messages wait in lanes, one from each sender to each receiver, first come, first served; of those
+that wait for a receiver, control messages are taken before work, as in the kernel. With a budget
+for crashes a state has two halves: what was committed, and what is so; an effect leaves the kernel
+only by a commit, and a crash falls back to what was committed, from where a new owner recovers.
 
 What two turns of different actors do commutes: each changes its own actor, and appends to lanes
-of its own. So whose turn comes first makes no difference but to those who look in between.
+of its own. So whose turn comes first makes no difference but to those who look in between; unless
+one sends the other something that goes before its work.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ CRASHES = "crashes"
 DROPS = "drops"
 
 Happens: TypeAlias = tuple[Any, ...]
-"""("deliver" | "overtake" | "drop", lane, budget), ("timer" | "move", address, what, budget),
+"""("deliver" | "drop", lane, budget), ("timer" | "move", address, what, budget),
 ("commit",), ("crash",) to the last commit, ("crash", True) of an owner that has just committed."""
 Lanes: TypeAlias = dict[Lane, tuple[Msg, ...]]
 Actors: TypeAlias = tuple[Local | None, ...]
@@ -135,18 +136,28 @@ class States:
     def _deliveries(self, node: Node, told: set[str]) -> list[Happens]:
         found: list[Happens] = []
         needs, drops = self._world.needs, self._drops and self._has(node, DROPS)
+        urged = self._urged(node)
         for lane, messages in node.lanes.items():
             sender, receiver = lane
             if told and receiver in told and sender != KERNEL:
                 continue  # what a new owner says comes before all else
             if lane in needs and self.actor(node, needs[lane]) is None:
                 continue
-            found.append(("deliver", lane, None))
-            if not messages[0].control and any(each.control for each in messages):
-                found.append(("overtake", lane, None))
+            outside = sender.startswith(OUTSIDE)
+            if receiver not in urged or outside or any(each.control for each in messages):
+                found.append(("deliver", lane, None))
             if drops and self._world.lossy(sender, receiver, messages[0].item):
                 found.append(("drop", lane, DROPS))
         return found
+
+    def _urged(self, node: Node) -> set[str]:
+        """For whom a control message waits. What comes from outside waits for nobody: it arrives
+        when it is taken."""
+        return {
+            lane[1]
+            for lane, messages in node.lanes.items()
+            if not lane[0].startswith(OUTSIDE) and any(each.control for each in messages)
+        }
 
     def _has(self, node: Node, budget: str) -> bool:
         return node.left[self._of[budget]] > 0
@@ -155,10 +166,22 @@ class States:
         """Whether nothing more happens by itself: only the outside, a fault or a crash goes on."""
         return not any(_by_itself(event) for event in enabled)
 
-    def commute(self, one: Happens, other: Happens) -> bool:
-        """Whether the order of two events that may both happen now makes no difference."""
+    def urges(self, node: Node, event: Happens) -> tuple[str, ...]:
+        """Who would be sent something by the event that goes before their work."""
+        if whose(event) is None:
+            return ()
+        after, _ = self._turn(node, event)
+        return after.urges if after is not None else ()
+
+    def commute(
+        self, one: Happens, urged: tuple[str, ...], other: Happens, also: tuple[str, ...]
+    ) -> bool:
+        """Whether the order of two events that may both happen now makes no difference; each with
+        whom it urges."""
         first, second = whose(one), whose(other)
         if first is None or second is None or first == second:
+            return False
+        if second in urged or first in also:
             return False
         if self._patient and (one[0] == "timer" or other[0] == "timer"):
             return False  # what a turn sends keeps every timer waiting
@@ -243,7 +266,7 @@ class States:
         if event[-1] is not None:
             self._spend(new, event[-1])
         if lane is not None:
-            self._take_from(new, lane, overtaking=event[0] == "overtake")
+            self._take_from(new, lane, first=event[0] == "drop")
         if after is not None:
             self._apply(new, after)
         new.parent, new.event, new.depth = node, event, node.depth + 1
@@ -263,8 +286,7 @@ class States:
             actor = self._unborn(where[1])
         if actor is None:
             return None, where  # a dead letter
-        message = messages[0] if what == "deliver" else next(x for x in messages if x.control)
-        return self.space.take(actor, message), where
+        return self.space.take(actor, messages[taken_next(messages)]), where
 
     def _there(self, node: Node, address: str) -> Local:
         actor = self.actor(node, address)
@@ -285,9 +307,9 @@ class States:
         node.left = (*before[:at], before[at] - 1, *before[at + 1 :])
         node.outer += self.space.other(repr(node.left)) - self.space.other(repr(before))
 
-    def _take_from(self, node: Node, lane: Lane, *, overtaking: bool) -> None:
+    def _take_from(self, node: Node, lane: Lane, *, first: bool) -> None:
         messages = node.lanes[lane]
-        at = next(n for n, x in enumerate(messages) if x.control) if overtaking else 0
+        at = 0 if first else taken_next(messages)
         self._set_lane(node, lane, (*messages[:at], *messages[at + 1 :]))
 
     def _set_lane(self, node: Node, lane: Lane, messages: tuple[Msg, ...]) -> None:
@@ -394,8 +416,13 @@ class States:
             lanes[actor.address, performer] = again
 
 
+def taken_next(messages: tuple[Msg, ...]) -> int:
+    """Which is taken next: the first control message, or else the first."""
+    return next((n for n, message in enumerate(messages) if message.control), 0)
+
+
 def _by_itself(event: Happens) -> bool:
-    if event[0] in {"deliver", "overtake"}:
+    if event[0] == "deliver":
         return not event[1][0].startswith(OUTSIDE)
     return event[0] == "commit" or (event[0] in {"timer", "move"} and event[-1] is None)
 
