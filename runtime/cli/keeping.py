@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import click
 
 from runtime.cli.calling import Call, shared
 from runtime.cli.exits import Exit, Stop
+from runtime.cli.moments import moment
 from runtime.cli.text import columns, counted, one_line, size
 from runtime.store import admin
+from runtime.store.archive import Archived, archive
 from runtime.store.errors import Damaged
 from runtime.store.layout import discover
 from runtime.store.migrate import Migrated
@@ -76,6 +79,28 @@ def vacuum_command(call: Call) -> None:
     before, after = admin.vacuum(call.state_dir)
     value = {"bytes_before": before, "bytes_after": after}
     call.show(value, lambda: [f"{size(before)} -> {size(after)}"])
+
+
+@db_command.command("archive")
+@click.option(
+    "--before",
+    required=True,
+    metavar="TIME",
+    help="What is older goes: 90d (ago), 2026-11-22, 2026-11-22T17:00.",
+)
+@shared
+def archive_command(call: Call, before: str) -> None:
+    """Move the oldest events out of the database, into archive/; the chain stays whole."""
+    found = archive(call.state_dir, moment(before, time.time(), "--before"))
+    call.show(found, lambda: _archived_lines(found))
+
+
+def _archived_lines(found: Archived) -> Iterator[str]:
+    if found.path is None:
+        yield "nothing is that old"
+    else:
+        yield f"rows {found.first} to {found.last} are in {found.path}"
+        yield "`banksman db vacuum` gives their space back"
 
 
 @db_command.command("check")

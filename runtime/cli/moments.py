@@ -10,7 +10,7 @@ from runtime.cli.exits import Exit, Stop
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
-def moment(text: str, now: float) -> float:
+def moment(text: str, now: float, option: str = "--since") -> float:
     """Seconds since the Unix epoch; without a zone the local one is meant.
 
     Raises Stop(USAGE) where it is no moment.
@@ -22,4 +22,4 @@ def moment(text: str, now: float) -> float:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
         cure = "say 90s, 10m, 2h, 1d or 2026-11-22T17:00"
-        raise Stop(Exit.USAGE, f"--since {text!r} is no moment", cure) from None
+        raise Stop(Exit.USAGE, f"{option} {text!r} is no moment", cure) from None

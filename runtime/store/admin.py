@@ -78,13 +78,13 @@ def status(state_dir: Path) -> Status:
 
 def migrate_now(state_dir: Path) -> Migrated:
     """Brings the schema forward, as opening does. Raises OwnerBusy and what opening raises."""
-    with _owned(state_dir, "banksman db migrate") as (layout, db):
+    with owned(state_dir, "banksman db migrate") as (layout, db):
         return migrate(db, layout.db, layout.archive, time.time())
 
 
 def rollback(state_dir: Path) -> Migrated:
     """Undoes the last migration, after a backup. Raises NoWayBack, OwnerBusy."""
-    with _owned(state_dir, "banksman db rollback") as (layout, db):
+    with owned(state_dir, "banksman db rollback") as (layout, db):
         return downgrade(db, layout.db, layout.archive, time.time())
 
 
@@ -144,7 +144,7 @@ def restore(state_dir: Path, source: Path) -> Path | None:
 
 def vacuum(state_dir: Path) -> tuple[int, int]:
     """Rewrites the database without its free pages. Returns its size before and after."""
-    with _owned(state_dir, "banksman db vacuum") as (layout, db):
+    with owned(state_dir, "banksman db vacuum") as (layout, db):
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         before = _size(layout.db)
         db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
@@ -165,8 +165,8 @@ def check(state_dir: Path) -> list[str]:
 
 
 @contextmanager
-def _owned(state_dir: Path, command: str) -> Iterator[tuple[Layout, sqlite3.Connection]]:
-    """The database, owned and open for writing."""
+def owned(state_dir: Path, command: str) -> Iterator[tuple[Layout, sqlite3.Connection]]:
+    """The database, owned and open for writing. Raises OwnerBusy and what opening raises."""
     with closing(connect(Layout(state_dir).db)):
         pass  # it is there, and ours
     layout = make(state_dir)

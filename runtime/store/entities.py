@@ -15,6 +15,7 @@ from runtime.store.findings import Finding
 if TYPE_CHECKING:
     from runtime.kinds import Kind
 
+_ANCHOR = "(SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'anchor')"
 _COMMON = ("id", "run_id", "state", "created_at", "started_at", "completed_at", "reason")
 _STAMPS = (
     "(started_at IS NULL OR created_at <= started_at)"
@@ -121,6 +122,8 @@ def broken_entities(db: sqlite3.Connection, born: Mapping[str, int] | None) -> I
 def _states(db: sqlite3.Connection, name: str, table: str) -> Iterator[Finding]:
     """The state is that of the entity's last audit row."""
     own = "WHERE e.kind = ?" if table == "actors" else "WHERE ? IS NOT NULL"
+    ended = "e.ended = 1" if table == "actors" else "e.completed_at IS NOT NULL"
+    own += f" AND NOT ({ended} AND e.audit_seq <= {_ANCHOR})"  # its past is in archive/
     for entity, state, entity_type, entity_id, audited, successor in db.execute(
         "SELECT e.id, e.state, a.entity_type, a.entity_id, a.to_state, s.seq"
         f" FROM {table} e LEFT JOIN state_transitions a ON a.seq = e.audit_seq"

@@ -7,7 +7,7 @@ import msgspec
 
 class Finding(msgspec.Struct, frozen=True):
     """One contradiction. `code` is its class: integrity, schema, legal_edges, gap, hash, time,
-    chart, course, head, entity, invariant, relation, jsonl."""
+    chart, course, head, entity, invariant, relation, jsonl, archive."""
 
     code: str
     where: str

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from runtime.kinds import KINDS
+from runtime.store.archived import broken_archives
 from runtime.store.audit import COLUMNS, SELECT, hash_of, line_of
 from runtime.store.course import Course
 from runtime.store.entities import broken_entities
@@ -82,6 +83,7 @@ def _verify(db: sqlite3.Connection, layout: Layout | None) -> Verified:
         _edges(db),
         chain.findings(),
         broken_entities(db, chain.born if int(meta["anchor"].partition(":")[0]) == 0 else None),
+        broken_archives(layout, meta["anchor"]) if layout is not None else iter(()),
     )
     found: list[Finding] = []
     more = 0

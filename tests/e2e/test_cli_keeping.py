@@ -184,3 +184,20 @@ def test_a_damaged_database_is_named_by_every_command(here: Path) -> None:
         assert answer.code == 4, command
         assert "restore" in answer.err
     json.loads(banksman("status", "--json", cwd=here).out)
+
+
+def test_what_is_old_is_archived_and_the_record_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(
+        '[run]\nname = "old"\n[workstreams.w.tasks.a]\ncommand = ["true"]\n'
+    )
+    state = ("--state-dir", "state")
+    assert banksman("run", "plan.toml", *state, cwd=tmp_path).code == 0
+    done = banksman("db", "archive", "--before", "0s", "--json", *state, cwd=tmp_path)
+    assert (done.code, done.json["first"], Path(done.json["path"]).exists()) == (0, 1, True)
+    assert banksman("verify", *state, cwd=tmp_path).code == 0
+    assert banksman("run", "plan.toml", *state, cwd=tmp_path).code == 0
+    assert banksman("verify", *state, cwd=tmp_path).code == 0
+    again = banksman("db", "archive", "--before", "2001-01-01", *state, cwd=tmp_path)
+    assert again.out == "nothing is that old\n"
+    wrong = banksman("db", "archive", "--before", "soon", *state, cwd=tmp_path)
+    assert (wrong.code, "--before 'soon' is no moment" in wrong.err) == (2, True)
