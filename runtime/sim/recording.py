@@ -58,6 +58,8 @@ class Recorder:
             return
         n, cell, message = self._under_way
         self._under_way = None
+        if message is None:
+            return  # what it was woken for has been withdrawn
         kernel = self._engine.kernel
         if kernel is not None:
             for envelope in kernel.turns.open.sent[self._sent :]:

@@ -121,8 +121,8 @@ def test_a_failure_reads_as_a_story_of_fifteen_lines(tmp_path: Path) -> None:
     assert "began twice" in story[1]
     assert "replay    banksman simulate 'tests/sim/toy.py::toy' --case " in text
     assert "8 tasks to" in text or report.failures[0].case.config.sizes["tasks"] == 8
-    assert "2. the owner dies at any moment" in text
-    assert "1. t0 is held back with Begin" in text
+    assert "1. the owner dies at any moment" in text
+    assert "2. t0 is held back with Begin" in text
     assert "everything else: first come, first served, no fault, no delay" in text
     assert "how it came  #1 Begin -> " in text
     assert "first difference from a passing run" in text

@@ -134,5 +134,5 @@ def test_progress_is_told_with_what_is_being_left_out() -> None:
     told: list[Progress] = []
     shrunk = shrink(failing(), Toy().run, say=told.append)
     assert [each.runs for each in told] == list(range(1, shrunk.runs + 1))
-    assert {"faults", "order", "latencies"} <= {each.stage for each in told}
+    assert {"all but faults", "faults", "tasks and workers"} <= {each.stage for each in told}
     assert told[-1].extent == extent_of(shrunk.result)

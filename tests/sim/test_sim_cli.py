@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -187,6 +188,30 @@ def test_diff_finds_the_first_event_that_differs_between_two_traces(script: Path
     assert other.returncode == 1
     assert "  A #" in other.stdout
     assert "differs in: " in other.stdout
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_an_interrupt_tells_what_is_known_so_far(jobs: str, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    os.mkfifo(begun)
+    # The scenario says that it runs, once: opening the pipe waits for the one who reads it.
+    says = "    if begun.exists():\n        begun.open('w').close()\n        begun.unlink(True)\n"
+    text = SCRIPT.replace("def sound(sim):\n", f"def sound(sim):\n{says}")
+    (tmp_path / "script.py").write_text(f"import pathlib\nbegun = pathlib.Path('begun')\n{text}")
+    command = [sys.executable, "-m", "runtime", "simulate", "script.py::sound"]
+    with subprocess.Popen(
+        [*command, "--budget", "50s", "--jobs", jobs],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        begun.open().close()
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted: this is what is known so far" in said
 
 
 def test_help_names_what_stands_beside_it(script: Path) -> None:

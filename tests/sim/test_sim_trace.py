@@ -8,8 +8,11 @@ import re
 import msgspec
 import pytest
 
+from runtime.sim import Sim, worlds
 from runtime.sim.case import Case, Config, Failure, Happening, Result
+from runtime.sim.compare import chain
 from runtime.sim.html import page
+from runtime.sim.scenario import Scenario
 from runtime.sim.trace import clock, columns, json_lines, length, mermaid, plain, read_lines
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\x1b[2J\u202e"
@@ -76,6 +79,33 @@ def test_a_hostile_name_does_not_leave_its_label_in_a_diagram() -> None:
 def test_a_long_diagram_says_how_many_events_it_leaves_out() -> None:
     lines = list(mermaid(a_run(count=50), events_max=10))
     assert any("40 earlier events are left out" in line for line in lines)
+
+
+def recorded(broken: bool) -> Result:
+    def scenario(sim: Sim) -> None:
+        worlds.pipeline(tasks=2, workers=1)(sim)
+        if broken:
+            sim.always("nothing completes", lambda v: "completed" not in v.states("task").values())
+
+    return Scenario("test:trace", scenario).run(Case("test:trace", 0, Config("fifo")), record=True)
+
+
+def test_a_trace_has_every_turn_also_those_of_the_kernels_own_actors() -> None:
+    actors = {happening.actor for happening in recorded(broken=False).happenings}
+    assert {"dispatch:main", "creator:main", "store", "owner"} <= actors
+
+
+def test_every_turn_but_those_that_a_client_asked_for_has_a_cause_that_came_before_it() -> None:
+    run = recorded(broken=False)
+    without = {h.what for h in run.happenings if not h.causes}
+    assert without <= {"boot", "Create", "commit"}
+    assert all(cause < h.n for h in run.happenings for cause in h.causes)
+
+
+def test_the_way_back_from_a_violation_ends_with_the_submission() -> None:
+    run = recorded(broken=True)
+    assert run.failure is not None
+    assert chain(run.happenings, run.failure.n)[0].what == "Create"
 
 
 def data_of(html: str) -> dict[str, object]:
