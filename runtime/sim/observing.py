@@ -41,9 +41,9 @@ class Observer:
         self.error: Exception | None = None
         self.forgiving = False  # actors may raise: it is a part of the scenario
         self._crcs: dict[Any, int] = {}
-        self._pairs: set[tuple[str, str, type]] = set()
         self._edges: set[tuple[str, str, str, str]] = set()
-        self._on_turn_of: dict[str, list[Any]] = {}  # by kind
+        # By kind, state and message.
+        self._known: dict[tuple[str, str | None, type], tuple[int, list[Any]]] = {}
         self.on_commit = self._all("on_commit")
         self.on_effect = self._all("on_effect")
         self.on_report = self._all("on_report")
@@ -58,7 +58,7 @@ class Observer:
         self.monitors.append(monitor)
         for name in [name for name in vars(Monitor) if name.startswith("on_")]:
             setattr(self, name, self._all(name))
-        self._on_turn_of.clear()
+        self._known.clear()
 
     def _all(self, name: str) -> list[Any]:
         plain = getattr(Monitor, name)
@@ -83,34 +83,30 @@ class Observer:
 
     def took(self, cell: Cell) -> None:
         """The cell took a turn, or found its message void."""
-        engine, seen, crcs = self._engine, self.seen, self._crcs
-        mark = crcs.get(cell.address) or self.crc(cell.address)
+        engine, seen = self._engine, self.seen
+        mark = self._crcs.get(cell.address) or self.crc(cell.address)
         if seen is None:
             engine.trace.append(mark << 31 ^ engine.us)
             if self.error is not None:
                 self._raised(cell)
             return
         value, message, decision = seen
-        word = type(message)
-        kind = cell.kind
-        mark ^= crcs.get(word) or self.crc(word)
+        kind, edges = cell.kind, decision.edges
+        state = None
         if kind.chart is not None:
             state = value.state
             if type(state) is not str:
                 state = state._value_
-            self._pairs.add((kind.name, state, word))
-            mark ^= crcs.get(state) or self.crc(state)
-            if decision.edges:
-                self._took_edges(kind.name, state, decision.edges)
-        engine.trace.append(mark << 31 ^ engine.us ^ len(decision.effects) << 44)
+            if edges:
+                self._took_edges(kind.name, state, edges)
+        word = type(message)
+        known = self._known.get((kind.name, state, word)) or self._know(kind.name, state, word)
+        engine.trace.append((mark ^ known[0]) << 31 ^ engine.us ^ len(decision.effects) << 44)
         if cell.failures:
             self._raised(cell)
         if not engine.n % PURITY_TURNS and kind.table:
             self._decide_twice(cell, value, message, decision)
-        watches = self._on_turn_of.get(kind.name)
-        if watches is None:
-            watches = self._on_turn_of[kind.name] = self._watching(kind.name)
-        for watch in watches:
+        for watch in known[1]:
             watch(engine, cell, value, message, decision)
         if engine.turns_of is not None:
             engine.turns_of[cell.address] = engine.turns_of.get(cell.address, 0) + 1
@@ -127,13 +123,17 @@ class Observer:
             self._edges.add((kind, source, target, taken.trigger))
             source = target
 
-    def _watching(self, kind: str) -> list[Any]:
-        return [
+    def _know(self, kind: str, state: str | None, word: type) -> tuple[int, list[Any]]:
+        """What is the same for each turn with this message in this state: its part of the trace,
+        and who watches."""
+        watches = [
             monitor.on_turn
             for monitor in self.monitors
             if type(monitor).on_turn is not Monitor.on_turn
             and (monitor.kinds is None or kind in monitor.kinds)
         ]
+        found = self._known[kind, state, word] = (self.crc(state or "") ^ self.crc(word), watches)
+        return found
 
     def crc(self, name: str | type) -> int:
         """31 bits for an address, a state or a type of message; the same in every process."""
@@ -156,7 +156,8 @@ class Observer:
     def _decide_twice(self, cell: Cell, value: Any, message: Any, decision: Any) -> None:
         before = repr((value, message))
         second = cell.decide(value, message, self._engine.now)
-        if repr(second) != repr(decision) or repr((value, message)) != before:
+        same = second == decision or repr(second) == repr(decision)
+        if not same or repr((value, message)) != before:
             text = f"{cell.kind.name} decides {type(message).__name__} in two ways"
             self._engine.fail("deciding is pure", text, cell.address, repr(decision), repr(second))
 
@@ -188,6 +189,6 @@ class Observer:
     def covered(self) -> Coverage:
         """The coverage of the run, in names."""
         coverage = self._engine.coverage
-        coverage.pairs.update((kind, state, of.__name__) for kind, state, of in self._pairs)
+        coverage.pairs.update((kind, at, of.__name__) for kind, at, of in self._known if at)
         coverage.edges.update(self._edges)
         return coverage

@@ -34,9 +34,7 @@ class Line(deque["Cell"]):
 
     __slots__ = ()
 
-    def pop(self) -> Cell:  # type: ignore[override]  # as the pool's: whose turn it is
-        """Whose turn it is."""
-        return self.popleft()
+    pop = deque.popleft  # as the pool's: whose turn it is
 
 
 class Pool:
