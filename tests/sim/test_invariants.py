@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from runtime.sim import faults, grounds, worlds
 from runtime.sim.case import Case, Config, Failure
@@ -53,18 +54,18 @@ class RowTakenAway(AtTheEnd):
 class RowsExchanged(AtTheEnd):
     def tamper(self, audit: list[Any]) -> None:
         first = next(n for n, row in enumerate(audit) if row.source is not None)
-        audit[first] = audit[first]._replace(source="completed")
+        audit[first] = replace(audit[first], source="completed")
 
 
 class TimeGoesBack(AtTheEnd):
     def tamper(self, audit: list[Any]) -> None:
-        audit[-1] = audit[-1]._replace(at=1.0)
+        audit[-1] = replace(audit[-1], at=1.0)
 
 
 class LastWordChanged(AtTheEnd):
     def tamper(self, audit: list[Any]) -> None:
         task = max(n for n, row in enumerate(audit) if row.kind == "task")
-        audit[task] = audit[task]._replace(target="failed")
+        audit[task] = replace(audit[task], target="failed")
 
 
 @pytest.mark.parametrize(
