@@ -14,7 +14,7 @@ import pytest
 from runtime.view.printed import output_path
 from tests.e2e.commands import BANKSMAN, banksman
 from tests.runtime.test_view_what_is import OLD, written
-from tests.runtime.view_kit import RUN, Record
+from tests.runtime.view_kit import NOW, READY, RUN, STARTED, Record, a_run, a_workstream
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +57,21 @@ def test_help_lists_every_command_and_each_has_help(home: Path) -> None:
         ["stats", "failures"],
         ["stats", "overrides"],
         ["charts"],
-        ["verify"],
     ],
 )
 def test_a_reading_command_has_text_and_one_json_value(home: Path, command: list[str]) -> None:
+    text_and_one_json_value(home, command)
+
+
+def test_verify_has_text_and_one_json_value(tmp_path: Path) -> None:
+    record = Record(tmp_path / ".state")  # the one of the others has times of its own making
+    record.add("run", a_run(), *STARTED, started_at=NOW + 1)
+    record.add("workstream", a_workstream(), *READY)
+    record.write()
+    text_and_one_json_value(tmp_path, ["verify"])
+
+
+def text_and_one_json_value(home: Path, command: list[str]) -> None:
     text = banksman(*command, cwd=home)
     assert (text.code, text.err) == (0, "")
     assert text.out

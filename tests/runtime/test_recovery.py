@@ -77,11 +77,11 @@ async def test_actors_of_a_kind_that_is_not_registered_wait_and_are_accounted_fo
         ("UPDATE actors SET value = '{}'", "the account a cannot be read back"),
         ("UPDATE actors SET timers = '[]'", "the account a cannot be read back"),
         (
-            "INSERT INTO messages VALUES (7, 'account:a', '{\"type\":\"Lost\"}', 0, NULL)",
+            "INSERT INTO messages VALUES (7, 'account:a', '{\"type\":\"Lost\"}', 0)",
             "the message 7 to account:a cannot be read back",
         ),
         (
-            "INSERT INTO outbox VALUES (7, 'account:a', 'mail', 'k', '{', 0)",
+            "INSERT INTO outbox VALUES (7, 'account:a', 'mail', 'k', '{')",
             "the effect 7 of account:a cannot be read back",
         ),
     ],
@@ -104,7 +104,7 @@ async def test_undelivered_messages_come_before_overdue_timers(tmp_path: Path) -
         await rt.tell(ref, Wake("nap", clock.now() + 10))
         await rt.wait_idle()
     body = msgspec.json.encode(Wake("nap", clock.now() + 500)).decode()
-    execute(tmp_path, "INSERT INTO messages VALUES (1, 'account:a', ?, 0, NULL)", body)
+    execute(tmp_path, "INSERT INTO messages VALUES (1, 'account:a', ?, 0)", body)
     async with opened(tmp_path, clock=VirtualClock(clock.now() + 100, autojump=False)) as rt:
         await rt.wait_idle()
         assert await seen(rt, ref) == []  # the message replaced the timer that was overdue
