@@ -177,6 +177,8 @@ def _ready(turn: WorkerTurn, message: m.UetReady) -> None:
         return None  # of an incarnation that was given up
     if turn.value.state is State.SHUTDOWN:
         return turn.send(message.uet, m.StopUet(kill=True))
+    if turn.value.replacing:
+        return None  # it was asked to end before it was up: its end brings the next one
     turn.change(ready=True)
     _expect_beat(turn)
     if turn.value.state is State.INITIALIZING:
@@ -208,10 +210,12 @@ def _uet_ended(turn: WorkerTurn, message: m.UetEnded) -> None:
     turn.change(uet_id=None, ready=False)
     if worker.wanted is not None and worker.lease is not None:
         return  # it goes where an operator wants it once its task has given the lease back
-    if message.reason == m.OWNER_RESTARTED or (worker.replacing and not message.crashed):
+    if message.reason == m.OWNER_RESTARTED:
         _spawn(turn)
     elif worker.state is State.FAILED:
         _restart_later(turn)
+    elif worker.replacing and not message.crashed:
+        _spawn(turn)
     elif message.crashed:
         turn.move(State.FAILED, "worker_failed", crashed=True, reason=message.reason)
         _restart_later(turn)
@@ -430,6 +434,7 @@ def _restart_failed(turn: WorkerTurn, reason: str) -> None:
     if turn.value.uet_id is None:
         _restart_later(turn)
     else:
+        turn.change(replacing=True)
         turn.send(f"uet_worker:{turn.value.uet_id}", m.StopUet(kill=True, reason=reason))
 
 

@@ -274,6 +274,15 @@ def test_a_slot_sent_to_fail_comes_back_by_its_restart() -> None:
     assert "restart" in slot_kit.timers(gone)
 
 
+def test_a_process_that_came_up_as_its_slot_was_failed_is_not_taken_for_a_new_one() -> None:
+    failed = step(worker_machine, SLOTS["initializing"], order("failed"))
+    up = m.UetReady(f"uet_worker:{failed.state.uet_id}")
+    late = step(worker_machine, failed.state, up)
+    assert path(late) == []
+    gone = step(worker_machine, late.state, slot_kit.STOPPED)
+    assert "restart" in slot_kit.timers(gone)
+
+
 def test_a_process_is_terminated_only_when_it_is_gone_and_its_slot_takes_that_for_a_crash() -> None:
     asked = step(uet_machine, PROCESSES["busy"], order("terminated"))
     assert asked.edges == ()

@@ -98,6 +98,14 @@ def test_a_gate_that_is_asked_for_as_its_run_ends_is_not_made() -> None:
     assert found.failure is None, found
 
 
+def test_a_slot_that_is_failed_by_hand_while_its_process_comes_up_comes_back() -> None:
+    """The process says that it is up, and is asked to end, at the same moment."""
+    small = world(1, 1)
+    small.tell("worker:worker:local.1", m.Override("failed", "ann", "why"), control=True)
+    found = explore(small, seconds_max=30.0)
+    assert found.failure is None, found
+
+
 # --- what it finds --------------------------------------------------------------------------------
 
 
