@@ -87,8 +87,7 @@ def simulate_command(call: Call, script: str | None, ablate: bool, **given: Any)
 def told_as_stops() -> Iterator[None]:
     """What a script, a case or an option can do wrong, as a line and an exit code."""
     from runtime.sim.cases import BadCase  # noqa: PLC0415 - `--help` needs no engine
-    from runtime.sim.declare import ScenarioRaised  # noqa: PLC0415 - likewise
-    from runtime.sim.pool import PoolBroke  # noqa: PLC0415 - likewise
+    from runtime.sim.pool import PoolBroke, ScenarioRaised  # noqa: PLC0415 - likewise
     from runtime.sim.script import BadScript  # noqa: PLC0415 - likewise
 
     try:

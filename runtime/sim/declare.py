@@ -27,7 +27,7 @@ from runtime.sim import faults as fault_kinds
 from runtime.sim import search, settings
 from runtime.sim.case import Case, Config, Result
 from runtime.sim.explore import Standing, explore
-from runtime.sim.pool import Load
+from runtime.sim.pool import Load, ScenarioRaised
 from runtime.sim.proof import Proof
 from runtime.sim.report import Report
 from runtime.sim.scenario import Scenario, Sim, seconds
@@ -47,17 +47,6 @@ class SimulationFailed(AssertionError):
     def __init__(self, report: Report) -> None:
         super().__init__(str(report))
         self.report = report
-
-
-class ScenarioRaised(Exception):
-    """A scenario's own code raised, so that there is no run; the text says where and what."""
-
-    def __init__(self, locator: str, text: str) -> None:
-        super().__init__(locator, text)  # both, or it would not come back from another process
-        self.text = text
-
-    def __str__(self) -> str:
-        return self.text
 
 
 def where(error: BaseException, file: str | None) -> str:

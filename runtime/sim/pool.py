@@ -47,7 +47,19 @@ class Runnable(Protocol):
     locator: str
     """How another process finds it: "path.py::name" or "module:name"."""
 
-    def run(self, case: Case, *, record: bool = False) -> Result: ...
+    def run(self, case: Case, *, record: bool = False) -> Result:
+        """Runs one case. Raises ScenarioRaised where somebody's own code raises."""
+
+
+class ScenarioRaised(Exception):
+    """A scenario's own code raised, so that there is no run; the text says where and what."""
+
+    def __init__(self, locator: str, text: str) -> None:
+        super().__init__(locator, text)  # both, or it would not come back from another process
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Plan(msgspec.Struct, frozen=True):

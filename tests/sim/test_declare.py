@@ -18,7 +18,8 @@ from actors.messages import Message
 from runtime import user_kind
 from runtime.sim import Sim, SimulationFailed, SmallWorld, simulate, worlds
 from runtime.sim.cases import BadCase
-from runtime.sim.declare import ScenarioRaised, of
+from runtime.sim.declare import of
+from runtime.sim.pool import ScenarioRaised
 from runtime.sim.proof import ProofFailed
 from runtime.sim.script import BadScript, find, load
 

@@ -12,6 +12,7 @@ import pytest
 from runtime.sim.case import Case, Result
 from runtime.sim.cases import BadCase, Saved, aligned, read, saved, unlike, write
 from runtime.sim.explore import Standing, explore
+from runtime.sim.pool import ScenarioRaised
 from runtime.sim.report import Ended, Report
 from runtime.sim.seeds import Seeds, parse
 from runtime.sim.settings import Settings
@@ -154,6 +155,18 @@ def test_unshrunk_the_case_is_that_of_the_seed(tmp_path: Path) -> None:
     assert found.case == found.found_by
     assert found.smaller is None
     assert not (tmp_path / "cases").exists()
+
+
+def test_a_world_too_small_for_its_scenario_is_no_smaller_case() -> None:
+    class Needy(Toy):
+        def run(self, case: Case, *, record: bool = False) -> Result:
+            if case.config.sizes["tasks"] < 8:
+                raise ScenarioRaised(self.locator, "no plan without eight tasks")
+            return Toy().run(case, record=record)
+
+    (found,) = campaign(None, Needy()).failures
+    assert found.case.config.sizes == {"tasks": 8}
+    assert len(found.steps) == 2
 
 
 # --- saved cases ----------------------------------------------------------------------------------
