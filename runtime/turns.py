@@ -153,8 +153,7 @@ class Turns:
         self, cell: Cell, now: float, quantum: int = ACTOR_QUANTUM_TURNS, until: float = inf
     ) -> int:
         """Takes what waits for one actor as it begins, control before work: up to `quantum` turns
-        of it, and no longer than about `until` by the performance counter. Returns how many it was.
-        """
+        of it, and no longer than about `until` by the performance counter. Returns how many."""
         quantum = min(quantum, len(cell.control or ()) + len(cell.inbox or ()))
         turns, limit = 0, min(8, quantum)
         while turns < limit or (limit := _longer(turns, quantum, until)):
