@@ -243,7 +243,8 @@ class _Carrying:
         at_work = [name.partition("/")[2] for name in self.scene.at_work()]
         text = "draining: nothing more starts; Ctrl-C again kills what runs"
         if self._trouble is not None:
-            text = f"it ends once the record can be written ({self._trouble}); Ctrl-C again ends it"
+            why = f"it ends once the record can be written ({self._trouble})"
+            text = f"draining: {why}; Ctrl-C again ends it"
         self.scene.notice = text
         self.screen.say(f"{text} ({some(at_work)})" if at_work else text)
         await rt.drain(RUN_DRAIN_S_MAX)

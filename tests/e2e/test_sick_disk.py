@@ -111,8 +111,9 @@ def test_on_a_full_disk_a_second_ctrl_c_ends_it_within_seconds_and_the_work_is_r
             small_disk.fill()
         run.until("nothing moves:")
         run.signal(signal.SIGINT)
-        run.until("draining")
+        run.until("draining: it ends once the record can be written")
         run.signal(signal.SIGINT)
+        run.until("killing what runs ... the record gets a few more tries")
         assert run.process.wait(20) == 4
         assert run.end() == 4
     assert "it closed before its last epoch could be committed" in run.said
