@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from runtime.sim.scenario import Scenario, Sim
 
 KERNEL_RAISES: Final = "the kernel never fails"
+SCENARIO_RAISES: Final = "the scenario's own functions never fail"
+_OURS: Final = (Path(__file__).parents[1], Path(__file__).parents[2] / "actors")
 START_S: Final = 1_700_000_000.0
 _TURN_US: Final = 20  # what a turn costs: some fifty thousand a second
 _STALL_TURNS: Final = 32  # between two chances that the owner stands still
@@ -234,10 +236,12 @@ class Engine:
 
     def _raised(self, error: Exception) -> Failure:
         text = f"{type(error).__name__}: {error}"
-        last = traceback.extract_tb(error.__traceback__)[-4:]
+        last = traceback.extract_tb(error.__traceback__)[-1:-5:-1]
         where = tuple(f"{Path(f.filename).name}:{f.lineno} in {f.name}" for f in last)
-        said = signature(KERNEL_RAISES, text)
-        return Failure(KERNEL_RAISES, text, said, self.us / 1e6, self.n, where)
+        ours = any(Path(last[0].filename).is_relative_to(each) for each in _OURS)
+        promise = KERNEL_RAISES if ours else SCENARIO_RAISES
+        said = signature(promise, text)
+        return Failure(promise, text, said, self.us / 1e6, self.n, where)
 
     def _loop(self) -> None:
         while not self.over:
