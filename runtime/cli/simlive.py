@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from runtime.sim.explore import Standing
 
 _EVERY_S = 0.1
+_WIDTH = 80  # of a terminal that does not say
 _CLEAR = "\r\x1b[K"
 
 
@@ -42,9 +43,9 @@ class Live:
             return
         self._next = now + _EVERY_S
         try:
-            width = os.get_terminal_size(self._stream.fileno()).columns
+            width = os.get_terminal_size(self._stream.fileno()).columns or _WIDTH
         except OSError:
-            width = 80
+            width = _WIDTH
         self._stream.write(_CLEAR + line(standing)[: max(20, width - 1)])
         self._stream.flush()
 

@@ -145,6 +145,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
 
         settings = _settings(session.config, None)
         assert settings.coverage is not None
-        worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+        # Each process of pytest-xdist has run a part, and writes a file of its own.
+        worker = getattr(session.config, "workerinput", {}).get("workerid", "")
         out = settings.coverage
         write(out.with_name(f"{out.stem}-{worker}{out.suffix}") if worker else out, covered)
