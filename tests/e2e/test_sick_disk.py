@@ -114,7 +114,7 @@ def test_on_a_full_disk_a_second_ctrl_c_ends_it_within_seconds_and_the_work_is_r
         run.until("draining: it ends once the record can be written")
         run.signal(signal.SIGINT)
         run.until("killing what runs ... the record gets a few more tries")
-        assert run.process.wait(20) == 4
+        assert run.process.wait(40) == 4  # and not after the minute that a close may take
         assert run.end() == 4
     assert "it closed before its last epoch could be committed" in run.said
     assert "no space left" in run.lines[-1]
@@ -295,5 +295,5 @@ def test_a_page_that_was_overwritten_ends_the_owner_that_meets_it_and_names_the_
         file.seek(40_000)
         file.write(b"?" * 8_000)
     met = banksman("resume", "--state-dir", "state", cwd=tmp_path)
-    assert (met.code, "is damaged" in met.err, "db restore" in met.err) == (4, True, True)
+    assert (met.code, "is damaged" in met.err, "backup" in met.err) == (4, True, True), met.err
     assert banksman("verify", "--state-dir", "state", cwd=tmp_path).code == 6

@@ -209,7 +209,7 @@ async def test_a_commit_that_meets_a_damaged_page_stops_the_owner_and_names_the_
         except RuntimeStopped as error:
             told.append(error.why)
 
-    cure = "is damaged: database disk image is malformed; `banksman verify` says where"
+    cure = "is damaged: database disk image is malformed; there is no backup in archive/"
     async with anyio.create_task_group() as outside:
         with anyio.fail_after(20), pytest.raises(RuntimeStopped, match=cure):  # noqa: PT012
             async with opened(tmp_path) as rt:
