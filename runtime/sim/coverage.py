@@ -56,9 +56,8 @@ class AbstractStates(Monitor):
     def _count(self, kind: str, state: str, step: int) -> None:
         before = self._counts.get((kind, state), 0)
         after = self._counts[kind, state] = before + step
-        one, other = min(before, _MANY), min(after, _MANY)
-        if one != other:
-            self._hash ^= self._part(kind, state, one) ^ self._part(kind, state, other)
+        if before < _MANY or after < _MANY:
+            self._hash ^= self._part(kind, state, before) ^ self._part(kind, state, after)
 
     def _part(self, kind: str, state: str, count: int) -> int:
         found = self._parts.get((kind, state, count))

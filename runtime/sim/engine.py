@@ -181,8 +181,9 @@ class Engine:
     def mark(self, what: str, actor: str) -> None:
         """Counts a happening that is no turn, and adds it to the trace."""
         self.n += 1
-        crc = self.observer.crc
-        self.trace.append((crc(what) * 3 ^ crc(actor)) << 31 ^ self.us)
+        crc, known = self.observer.crc, self.observer.crcs.get
+        place = (known(what) or crc(what)) * 3 ^ (known(actor) or crc(actor))
+        self.trace.append(place << 31 ^ self.us)
 
     def outside(self, what: str, actor: str, detail: Any) -> None:
         """Something happened outside the kernel."""

@@ -40,7 +40,7 @@ class Observer:
         self.seen: tuple[Any, Any, Any] | None = None  # value, message, decision of this turn
         self.error: Exception | None = None
         self.forgiving = False  # actors may raise: it is a part of the scenario
-        self._crcs: dict[Any, int] = {}
+        self.crcs: dict[Any, int] = {}
         self._edges: set[tuple[str, str, str, str]] = set()
         # By kind, state and message.
         self._known: dict[tuple[str, str | None, type], tuple[int, list[Any]]] = {}
@@ -84,7 +84,7 @@ class Observer:
     def took(self, cell: Cell) -> None:
         """The cell took a turn, or found its message void."""
         engine, seen = self._engine, self.seen
-        mark = self._crcs.get(cell.address) or self.crc(cell.address)
+        mark = self.crcs.get(cell.address) or self.crc(cell.address)
         if seen is None:
             engine.trace.append(mark << 31 ^ engine.us)
             if self.error is not None:
@@ -137,10 +137,10 @@ class Observer:
 
     def crc(self, name: str | type) -> int:
         """31 bits for an address, a state or a type of message; the same in every process."""
-        found = self._crcs.get(name)
+        found = self.crcs.get(name)
         if found is None:
             text = name if isinstance(name, str) else name.__name__
-            found = self._crcs[name] = crc32(text.encode()) & 0x7FFFFFFF | 1
+            found = self.crcs[name] = crc32(text.encode()) & 0x7FFFFFFF | 1
         return found
 
     def _raised(self, cell: Cell) -> None:

@@ -175,6 +175,7 @@ class Owner:
             engine.now_of(kernel.read_absent())
             return True
         if self._commit is not None:
+            kernel.book_ahead()
             return False
         if kernel.turns.open.dirty:
             self.begin_commit()
