@@ -404,10 +404,10 @@ class States:
         """What a new owner says to an actor, and what it offers again of it."""
         said: list[Msg] = []
         if actor.machine.recovers:
-            said.append(self.space.message(m.Recovered(epoch)))
+            said.append(self.space.message(m.Recovered(epoch), control=True))
         if actor.kind == "uet_worker":
             gone = m.ProcessExited(crashed=True, reason=m.OWNER_RESTARTED)
-            said.append(self.space.message(gone))
+            said.append(self.space.message(gone, control=True))
         if said:
             lanes[KERNEL, actor.address] = tuple(said)
         if actor.outbox:

@@ -98,6 +98,11 @@ def test_a_gate_that_is_asked_for_as_its_run_ends_is_not_made() -> None:
     assert found.failure is None, found
 
 
+def test_a_request_to_end_work_that_is_under_way_as_the_owner_dies_holds_nobody_up() -> None:
+    found = explore(world(1, 1, timeout_s=5.0), crashes=1, states_max=60_000)
+    assert found.failure is None, found
+
+
 def test_a_slot_that_is_failed_by_hand_while_its_process_comes_up_comes_back() -> None:
     """The process says that it is up, and is asked to end, at the same moment."""
     small = world(1, 1)
