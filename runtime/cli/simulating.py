@@ -63,7 +63,7 @@ class _Simulate(click.Command):
 )
 @click.option("--coverage", metavar="OUT", help="Write what was covered, as JSON.")
 @click.option("--html", metavar="DIR", help="Where timelines go.")
-@click.option("--ablate", is_flag=True, help="Switch off our own safeguards in turn instead.")
+@click.option("--ablate", is_flag=True, help="Switch off our own safeguards instead.")
 @click.option("--folder", metavar="DIR", help="Where cases are kept; default: .sim")
 @shared
 def simulate_command(call: Call, script: str | None, ablate: bool, **given: Any) -> int:
@@ -73,7 +73,7 @@ def simulate_command(call: Call, script: str | None, ablate: bool, **given: Any)
     Exits 1 if something is broken; with --ablate, if a safeguard is not missed.
     """
     if ablate:
-        return _ablate(call)
+        return _ablate(call, script or "")
     if script is None:
         cure = "banksman simulate FILE.py, or FILE.py::NAME"
         raise Stop(Exit.USAGE, "there is no script to simulate", cure)
@@ -193,14 +193,19 @@ def _print(call: Call, lines: Iterator[str] | list[str]) -> None:
 # --- ablations ------------------------------------------------------------------------------------
 
 
-def _ablate(call: Call) -> int:
-    """Switches every safeguard off in turn; each must be noticed."""
+def _ablate(call: Call, named: str) -> int:
+    """Switches every safeguard off in turn, or those with `named` in their name; each must be
+    noticed."""
     import msgspec  # noqa: PLC0415 - as above
 
     from runtime.sim.ablate import ablations, run  # noqa: PLC0415 - as above
 
+    chosen = [ablation for ablation in ablations() if named in ablation.name]
+    if not chosen:
+        known = ", ".join(ablation.name for ablation in ablations())
+        raise Stop(Exit.USAGE, f"there is no safeguard {named!r}", f"there are: {known}")
     verdicts = []
-    for ablation in ablations():
+    for ablation in chosen:
         verdict = run(ablation)
         verdicts.append(verdict)
         if not call.as_json:

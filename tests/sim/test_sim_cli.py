@@ -221,13 +221,14 @@ def test_help_names_what_stands_beside_it(script: Path) -> None:
         assert word in done.stdout
 
 
-def test_every_ablation_is_noticed(script: Path) -> None:
-    done = simulate(script.parent, "--ablate")
+def test_a_safeguard_that_is_switched_off_is_noticed(script: Path) -> None:
+    done = simulate(script.parent, "--ablate", "commit before")
     assert done.returncode == 0, done.stdout
-    assert done.stdout.splitlines()[-1].endswith(
-        "safeguards switched off in turn, each was noticed"
-    )
-    assert len(done.stdout.splitlines()) > 12
+    assert "noticed  commit before effects: seed " in done.stdout
+    assert done.stdout.endswith("2 safeguards switched off in turn, each was noticed\n")
+    wrong = simulate(script.parent, "--ablate", "gravity")
+    assert wrong.returncode == 2
+    assert "there is no safeguard 'gravity'; there are: " in wrong.stderr
 
 
 # --- the line that moves --------------------------------------------------------------------------
