@@ -320,7 +320,7 @@ _ABLATIONS: Final = (
         ),
         worlds.pipeline(),
         {"result_twice": 0.5, "tool_failed": 0.3},
-        known=7,
+        known=9,
     ),
     Ablation(
         "leases are never given twice",
@@ -400,7 +400,7 @@ _ABLATIONS: Final = (
         off((Processes, "reap", _nothing_reaped)),
         worlds.pipeline(),
         _CRASHES,
-        known=12,
+        known=28,
     ),
     Ablation(
         "spawning once",
@@ -463,7 +463,7 @@ _ABLATIONS: Final = (
         off((breaker, "_half_open", _second_probe), (breaker, "allowance", _no_bound)),
         grounds.tooled,
         {"tool_failed": 0.6},
-        known=3,
+        known=25,
     ),
     Ablation(
         "stale results of a breaker",
