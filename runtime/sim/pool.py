@@ -80,7 +80,8 @@ class PoolBroke(RuntimeError):
 
     def __init__(self) -> None:
         super().__init__(
-            "a process that ran seeds died (killed, or out of memory): run with --jobs 1 to see why"
+            "a process that ran seeds died: run with --jobs 1 to see why; in a script of your own,"
+            ' call explore under `if __name__ == "__main__":`, for each process imports the script'
         )
 
 
