@@ -161,6 +161,7 @@ class Accounting(_Counted):
     """What machines do to work burns none of its attempts."""
 
     name = "infrastructure burns nothing"
+    kinds: frozenset[str] | None = frozenset({"task"})
 
     def on_turn(
         self, world: World, cell: Cell, before: Any, message: Any, decision: Decision[Any]
@@ -179,6 +180,7 @@ class Deaths(_Counted):
     """A task leaves RUNNING only when what its lease ran is dead, or known to survive KILL."""
 
     name = "dead before its lease ends"
+    kinds: frozenset[str] | None = frozenset({"task"})
 
     def __init__(self) -> None:
         super().__init__()
