@@ -52,6 +52,8 @@ def decide(tally: Tally, message: Any, now: float) -> Decision[Tally]:
             ticked = msgspec.structs.replace(tally, ticks=tally.ticks + 1)
             again = (SetTimer("tick", now + 60.0),) if ticked.ticks < 5 else ()
             return Decision(ticked, (), again)
+        case Performed() if message.error is not None:
+            return Decision(tally)
         case Performed():
             done = msgspec.structs.replace(tally, printed=(*tally.printed, message.result))
             return Decision(done)
