@@ -2,7 +2,7 @@
 
     banksman simulate tests/sim/campaign.py --seeds 30000 --jobs 2
 
-CI runs a few seeds of each, and some that this commit alone has (`--seeds commit:20`).
+CI runs the first seeds of each; `--seeds commit:100` are some that this commit alone has.
 """
 
 from __future__ import annotations
