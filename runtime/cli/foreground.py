@@ -40,15 +40,13 @@ _BURST_S = 0.05
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What the owner is to carry: a plan, or every unfinished run. `resume` names those that go on
-    though they are paused; `waits`: for a person, where only one can go on."""
+    """What the owner is to carry: a plan, or every unfinished run. `waits`: for a person, where
+    only one can go on."""
 
     state_dir: Path
     command: str
     durability: str
-    operator: str
     plan: Plan | None = None
-    resume: tuple[str, ...] = ()
     waits: bool = True
 
 
@@ -145,9 +143,7 @@ class _Carrying:
             self.states[run.id] = ""
             self.scene.watch(Board(run.id))
             return since
-        for run_id in order.resume:
-            await rt.command("resume", run_id, operator=order.operator)
-        wanted = list(dict.fromkeys([*order.resume, *rt.unfinished_runs()]))
+        wanted = rt.unfinished_runs()
         for board in await anyio.to_thread.run_sync(_load, order.state_dir, wanted):
             self.states[board.run_id] = ""
             self.scene.watch(board)

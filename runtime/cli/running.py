@@ -14,12 +14,13 @@ import click
 from runtime.cli.calling import Call, entity, shared
 from runtime.cli.exits import ENDS, Exit, Stop
 from runtime.cli.looking import owner_of
-from runtime.cli.operating import accepted, login, operator_options, order
+from runtime.cli.operating import accepted, operator_options, order
 from runtime.cli.place import existing, for_plan
 from runtime.cli.streams import abandon_stdout
 from runtime.cli.text import instant
 
 if TYPE_CHECKING:
+    from actors.spec import Plan
     from runtime.cli.scene import Screen
 
 
@@ -97,12 +98,10 @@ def resume_command(
         value = {"run_id": found.id, "state": ended}
         call.show(value, lambda: [f"{found.id} is {ended} already: nothing to go on with"])
         return ENDS[ended]
-    if found is not None and found.kind != "run":
-        order(state_dir, "resume", found.id, said)
-    resumed = (found.id,) if found is not None and found.kind == "run" else ()
+    if found is not None:
+        order(state_dir, "resume", found.id, said)  # with its reason, and refused where it is stale
     command = f"resume {run}" if run else "resume"
-    operator = said["operator"]
-    return _carry(call, state_dir, command, durability, plain, resume=resumed, operator=operator)
+    return _carry(call, state_dir, command, durability, plain)
 
 
 def _end_of(db: Any, run_id: str) -> str | None:
@@ -112,7 +111,12 @@ def _end_of(db: Any, run_id: str) -> str | None:
 
 
 def _carry(
-    call: Call, state_dir: Path, command: str, durability: str, plain: bool, **what: Any
+    call: Call,
+    state_dir: Path,
+    command: str,
+    durability: str,
+    plain: bool,
+    plan: Plan | None = None,
 ) -> int:
     import anyio  # noqa: PLC0415 - beside a live owner nothing is carried here
 
@@ -120,13 +124,12 @@ def _carry(
     from runtime.cli.summing import conclude, exit_of  # noqa: PLC0415 - likewise
 
     waits = sys.stdout.isatty()
-    what.setdefault("operator", login())
     wanted = Order(
         state_dir=state_dir,
         command=command,
         durability=durability,
         waits=waits,
-        **what,
+        plan=plan,
     )
     screen = _screen(call, state_dir, live=_live(call, plain))
     try:

@@ -21,8 +21,8 @@ from runtime.cli.text import clean, one_line, paint
 from runtime.store.layout import Layout
 from runtime.view import why_task
 from runtime.view.printed import output_path, tail
-from runtime.view.report import Report, report, root_failure
-from runtime.view.rows import TaskRow
+from runtime.view.report import Report, report, root_failure, root_gate
+from runtime.view.rows import GateRow, TaskRow
 from runtime.view.standing import standing, trouble
 from runtime.view.why import why
 
@@ -73,16 +73,16 @@ def _run_lines(
 
 
 def _failure(db: sqlite3.Connection, state_dir: Path, found: Report) -> Iterator[str]:
-    task = root_failure(db, found.run.id)
-    if task is None:
+    root = root_gate(db, found.run) or root_failure(db, found.run.id)
+    if root is None:
         return
-    text = _last_output(db, state_dir, task)
+    text = _last_output(db, state_dir, root)
     yield ""
-    yield f"{paint('failed', 'red')}  {task.id}" + (f"  ({task.reason})" if task.reason else "")
-    if task.reason in why_task.MACHINE:
-        entered = standing(db, "task", task.id)
+    yield f"{paint('failed', 'red')}  {root.id}" + (f"  ({root.reason})" if root.reason else "")
+    if root.reason in why_task.MACHINE:
+        entered = standing(db, "task", root.id)
         met = entered and trouble(db, entered)
-        yield f"  {why_task.MACHINE[task.reason]}" + (f": {one_line(met)}" if met else "")
+        yield f"  {why_task.MACHINE[root.reason]}" + (f": {one_line(met)}" if met else "")
     if text:
         yield paint(f"its last {_TAIL_LINES} lines of output", "dim")
         yield from (f"  {line}" for line in clean(text).splitlines())
@@ -90,15 +90,16 @@ def _failure(db: sqlite3.Connection, state_dir: Path, found: Report) -> Iterator
         yield paint("it printed nothing", "dim")
     yield ""
     here = at(state_dir)
-    yield f"next: banksman logs {task.id}{here}"
+    yield f"next: banksman logs {root.id}{here}"
     yield f"      banksman retry {found.run.id}{here} makes a new run of what is not completed"
 
 
-def _last_output(db: sqlite3.Connection, state_dir: Path, task: TaskRow) -> str:
-    entered = standing(db, "task", task.id)
-    attempt = entered.value.get("attempt", 1) if entered is not None else 1
+def _last_output(db: sqlite3.Connection, state_dir: Path, root: TaskRow | GateRow) -> str:
+    entered = standing(db, "task" if isinstance(root, TaskRow) else "test_gate", root.id)
+    value = entered.value if entered is not None else {}
+    attempt = value.get("tries") or value.get("attempt", 1)  # of a gate, of a task
     try:
-        data = tail(output_path(state_dir, task.id, attempt), _TAIL_LINES)
+        data = tail(output_path(state_dir, root.id, attempt), _TAIL_LINES)
     except OSError:
         return ""
     return data.decode(errors="replace").rstrip()
@@ -135,14 +136,18 @@ def _as_json(
     runs = []
     for run_id, state in outcome.states.items():
         found = report(db, run_id, now)
-        task = root_failure(db, run_id) if state == "failed" else None
+        failed = state == "failed"
+        task = root_failure(db, run_id) if failed else None
+        gate = root_gate(db, found.run) if failed else None
+        root = gate or task
         runs.append(
             {
                 "run_id": run_id,
                 "state": found.run.state,
                 "report": msgspec.to_builtins(found),
                 "failed_task": task,
-                "output_tail": _last_output(db, state_dir, task) if task is not None else None,
+                "failed_gate": gate,
+                "output_tail": _last_output(db, state_dir, root) if root is not None else None,
                 "why": why(db, "run", run_id, now) if run_id in outcome.waiting else None,
             }
         )

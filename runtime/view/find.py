@@ -55,9 +55,9 @@ def find(db: sqlite3.Connection, text: str, kinds: Iterable[str] = ()) -> Entity
     """The one entity of `kinds` (none given: of any) whose id is `text`, or ends with it.
 
     An end that begins at a "/" (or is a run's short part) goes before one that cuts a name in two;
-    a gate goes by its name too, and where nothing ends so, a run by its own, a breaker by its
-    tool's. Of several runs the newest unfinished one is meant, else the newest; of the entities of
-    one gate the last. Raises NotFound, Ambiguous.
+    a gate goes by its name too, and where no whole name ends so, a run by its own (which may begin
+    a path), a breaker by its tool's. Of several runs the newest unfinished one is meant, else the
+    newest; of the entities of one gate the last. Raises NotFound, Ambiguous.
     """
     wanted = tuple(kinds)
     head, _, rest = text.partition(":")
@@ -71,8 +71,7 @@ def find(db: sqlite3.Connection, text: str, kinds: Iterable[str] = ()) -> Entity
     ending = _ending(db, text, wanted) if text else []
     whole = [e for e in ending if e.id[-len(text) - 1] in "/-:" or text[0] in "/-~:"]
     gates = _gates(db, text) if text and (not wanted or "test_gate" in wanted) else []
-    named = _named(db, text, wanted) if not ending else []
-    if choice := whole or gates or ([] if ending else named):
+    if choice := whole or gates or _named(db, text, wanted):
         return _meant(db, text, choice)
     if len(ending) > 1:
         raise Ambiguous(text, [e.id for e in ending[:_CANDIDATES_SHOWN]], len(ending))
@@ -107,7 +106,8 @@ def _gates(db: sqlite3.Connection, text: str) -> list[Entity]:
     run, _, name = text.rpartition("/")
     name = name.removeprefix("gate:")
     rows = db.execute("SELECT id, run_id FROM test_gates WHERE name = ? ORDER BY n DESC", (name,))
-    return [Entity("test_gate", row[0]) for row in rows if row[1].endswith(run)]
+    of_run = (row for row in rows if row[1].endswith(run) or row[1].rpartition("-")[0] == run)
+    return [Entity("test_gate", row[0]) for row in of_run]
 
 
 def _selects(wanted: tuple[str, ...], condition: str) -> str:
@@ -138,6 +138,11 @@ def _named(db: sqlite3.Connection, name: str, wanted: tuple[str, ...]) -> list[E
         if not wanted or kind in wanted:
             query = f"SELECT id FROM {TABLES[kind]} WHERE {column} = ? ORDER BY n DESC"
             found += [Entity(kind, row[0]) for row in db.execute(query, (name,))]
+    run, _, rest = name.partition("/")
+    if rest:
+        for row in db.execute("SELECT id FROM runs WHERE name = ? ORDER BY n DESC", (run,)):
+            if (below := _exact(db, f"{row[0]}/{rest}", wanted)) is not None:
+                found.append(below)
     return found
 
 

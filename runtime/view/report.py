@@ -91,6 +91,13 @@ def root_failure(db: sqlite3.Connection, run_id: str) -> TaskRow | None:
     return min(failed, key=lambda t: t.completed_at or 0.0, default=None)
 
 
+def root_gate(db: sqlite3.Connection, run: RunRow) -> GateRow | None:
+    """The gate whose verdict failed the run, if one did: what it printed tells more than the task
+    or workstream that it judged."""
+    failed = [g for g in rows.gates(db, [run.id]) if g.state == "failed"]
+    return next((g for g in failed if f"{g.id} failed" in (run.reason or "")), None)
+
+
 def _some(db: sqlite3.Connection, run_id: str, states: list[str]) -> list[TaskRow]:
     found = []
     for task in rows.tasks(db, [run_id], states, newest=True):

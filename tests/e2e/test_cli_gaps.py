@@ -72,3 +72,29 @@ def test_where_there_is_a_backup_a_damaged_database_names_it(tmp_path: Path) -> 
         assert "db restore" in answer.err, command
     assert banksman("db", "restore", backup, cwd=tmp_path).code == 0
     assert banksman("verify", cwd=tmp_path).code == 0
+
+
+def test_a_run_that_a_gate_failed_ends_with_what_the_gate_printed(tmp_path: Path) -> None:
+    plan = '[run]\nname = "red"\n[workstreams.w.tasks.a]\ncommand = ["true"]\nvalidate = ["unit"]\n'
+    plan += '[gates.unit]\ncommand = ["sh", "-c", "echo E assert 1 == 2; exit 1"]\n'
+    (tmp_path / "plan.toml").write_text(plan)
+    run = banksman("run", "plan.toml", cwd=tmp_path)
+    assert "its last 20 lines of output\n  E assert 1 == 2\n" in run.out
+    gate = banksman("gates", "--json", cwd=tmp_path).json[0]["id"]
+    assert f"next: banksman logs {gate}\n" in run.out
+
+
+def test_a_paused_run_that_is_resumed_without_an_owner_has_the_reason_on_record(
+    tmp_path: Path,
+) -> None:
+    plan = '[run]\nname = "dear"\nbudget = { attempts = 1 }\n[workers.w]\ncount = 1\n'
+    for task in "ab":
+        plan += f'[workstreams.w.tasks.{task}]\ncommand = ["true"]\n'
+    (tmp_path / "plan.toml").write_text(plan)
+    assert banksman("run", "plan.toml", cwd=tmp_path).code == 7
+    stale = banksman("resume", "dear", "--if-version", "99", cwd=tmp_path)
+    assert (stale.code, "look again and decide anew" in stale.err) == (5, True)
+    assert banksman("resume", "dear", "--reason", "paid", cwd=tmp_path).code == 0
+    events = banksman("history", "dear", "--json", cwd=tmp_path).json
+    told = {e["event_type"]: e["reason"] for e in events if e["reason"] == "paid"}
+    assert set(told) == {"run_budget_granted", "run_state_transition"}

@@ -166,3 +166,18 @@ def test_a_name_that_several_runs_have_means_the_newest_unfinished_one(
     db: sqlite3.Connection,
 ) -> None:
     assert find(db, "nightly") == Entity("run", OTHER, others=1)
+
+
+@pytest.mark.parametrize("text", ["nightly/build/link", "nightly/gate:lint"])
+def test_a_runs_name_may_begin_a_path(db: sqlite3.Connection, text: str) -> None:
+    assert find(db, text).id.startswith(f"{RUN}/{text.partition('/')[2]}")
+
+
+def test_a_runs_own_name_goes_before_an_end_that_cuts_another_name_in_two(tmp_path: Path) -> None:
+    record = Record(tmp_path / ".state")
+    record.add("run", msgspec.structs.replace(a_run("t-2222223"), name="t"))
+    record.add("task", a_task("wait", run_id="t-2222223"))
+    record.write()
+    with closing(connect(record.state_dir / "banksman.db")) as found:
+        found.row_factory = sqlite3.Row
+        assert find(found, "t").id == "t-2222223"
