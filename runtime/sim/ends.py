@@ -15,6 +15,7 @@ TERMINATION: Final = "every run ends"
 BOUND_S: Final = 14 * 86_400.0
 """Once faults have stopped, everything must be at its end, or wait for a person, within so long."""
 
+_BOUND_US: Final = int(BOUND_S * 1e6)
 _IDLE_S: Final = 6 * 3_600.0  # nothing durable changes and nothing is under way: it stands still
 _SAID_MAX: Final = 12
 _WORKERS: Final = frozenset({"worker", "uet_worker", "circuit_breaker"})
@@ -43,14 +44,14 @@ class Ends:
         engine = self._engine
         if engine.kernel is None:
             return False
+        bound_us = self.healed_us + _BOUND_US
+        if engine.pending and not (engine.healing and engine.us > bound_us):
+            return False  # something is under way outside
         seq = engine.store.book.seq
         if seq != self._seq:
             self._seq, self._moved_us = seq, engine.us
         if not engine.owner_life.idle or engine.sim.unsettled():
             return False
-        bound_us = self.healed_us + BOUND_S * 1e6
-        if engine.pending and not (engine.healing and engine.us > bound_us):
-            return False  # something is under way outside
         open_runs = self._open_runs()
         if not open_runs and not engine.pending and not engine.sim.expects():
             return not self._users_timers()

@@ -147,7 +147,9 @@ class Engine:
 
     def later(self, seconds: float, step: Callable[[Any], None], detail: Any) -> None:
         """Something happens after so long."""
-        self.at(self.us + int(seconds * 1e6), step, detail)
+        self._order = order = self._order + 1
+        self.pending += 1
+        heappush(self.times, (self.us + int(seconds * 1e6), order, step, detail, True))
 
     def beat_later(self, seconds: float, step: Callable[[Any], None], detail: Any) -> None:
         """As `later`, for what goes on for ever and means no progress."""
