@@ -314,7 +314,9 @@ def _revised(breaker: Breaker, revise: guard.Revise) -> Decision[Breaker]:
         return Decision(breaker)
     if (was.window, was.size) != (revise.spec.window, revise.spec.size):
         revised = replace(revised, counts=rules.NOTHING_COUNTED)
-    known = {"was": was, "now": revise.spec}
+    if was == revise.spec and breaker.health == revise.health:
+        return Decision(revised)  # the same plan, in another folder: nothing that a person asks for
+    known = {"was": was, "now": revise.spec, "health": revise.health}
     return Decision(revised, (), (Note("breaker_revised", reason=revise.reason, metadata=known),))
 
 

@@ -18,7 +18,8 @@ def override(turn: GateTurn, order: m.Override) -> None:
     gate = turn.value
     edges = way(CHART, gate.state, order.target)
     if isinstance(edges, m.Refused):
-        cure = "" if not gate.spec.gate.approval else f"; `banksman approve {gate.id}` lets it pass"
+        asks = gate.spec.gate.approval and gate.completed_at is None
+        cure = f"; `banksman approve {gate.id}` lets it pass" if asks else ""
         return turn.effects.append(Reply(m.Refused(edges.reason + cure)))
     if gate.cancelling or gate.wanted is not None:
         return turn.effects.append(Reply(m.Refused(f"{gate.id} is being ended already")))

@@ -143,16 +143,19 @@ def _history_lines(kind: str, entity_id: str, events: list[dict[str, Any]]) -> I
         yield from (f"{'':20}{line}" for line in _metadata_lines(event["metadata"]))
 
 
+_INSTANTS = ("due", "deadline")
+
+
 def _metadata_lines(metadata: dict[str, Any]) -> Iterator[str]:
     shown = {k: v for k, v in metadata.items() if v not in (None, "", False, [], {})}
     if shown:
-        text = ", ".join(f"{k} {_short(v)}" for k, v in shown.items())
+        text = ", ".join(f"{k} {_short(v, when=k in _INSTANTS)}" for k, v in shown.items())
         yield paint(text, "dim")
 
 
-def _short(value: Any) -> str:
+def _short(value: Any, *, when: bool) -> str:
     if isinstance(value, str):
         return one_line(value)
     if isinstance(value, float):
-        return f"{value:g}"
+        return instant(value) if when else f"{value:g}"
     return clean(json.dumps(value))

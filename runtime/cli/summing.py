@@ -79,10 +79,10 @@ def _failure(db: sqlite3.Connection, state_dir: Path, found: Report) -> Iterator
     text = _last_output(db, state_dir, root)
     yield ""
     yield f"{paint('failed', 'red')}  {root.id}" + (f"  ({root.reason})" if root.reason else "")
-    if root.reason in why_task.MACHINE:
+    if root.reason in why_task.IN_WORDS:
         entered = standing(db, "task", root.id)
         met = entered and trouble(db, entered)
-        yield f"  {why_task.MACHINE[root.reason]}" + (f": {one_line(met)}" if met else "")
+        yield f"  {why_task.IN_WORDS[root.reason]}" + (f": {one_line(met)}" if met else "")
     if text:
         yield paint(f"its last {_TAIL_LINES} lines of output", "dim")
         yield from (f"  {line}" for line in clean(text).splitlines())

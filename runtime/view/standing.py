@@ -114,13 +114,14 @@ def hand(db: sqlite3.Connection, found: Standing, what: str) -> Hand | None:
 
 
 def trouble(db: sqlite3.Connection, found: Standing) -> str | None:
-    """What the machine did to it last, where that ended it or makes it try again."""
+    """What the machine did to it last, where that ended it or makes it try again; of a loop, which
+    it was."""
     seq = found.row["audit_seq"]
     for _ in range(_CHAIN_LOOKED_AT):
         row = db.execute("SELECT * FROM state_transitions WHERE seq = ?", (seq,)).fetchone()
         if row is None:
             return None
-        if row["trigger"] in ("retry_scheduled", "gate_try_lost"):
+        if row["trigger"] in ("retry_scheduled", "gate_try_lost", "task_loop"):
             return str(row["reason"])
         seq = row["entity_prev"]
     return None

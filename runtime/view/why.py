@@ -152,16 +152,24 @@ def _workstream(db: sqlite3.Connection, stream: Standing, now: float) -> Explana
             said.move(f"banksman unblock {stream.id}", "waives what blocks it")
     for address in value.get("judges", ()):
         why_guard.not_passed(db, said, address, now)
-    for row in _of_workstream(db, stream.id, _AT_WORK):
+    for row in _unfinished(db, stream):
         said.because(f"task {row['id']} is {row['state']}", row["reason"], row["id"])
         said.move(f"banksman why {row['id']}", "looks one step deeper")
     return said
 
 
+def _unfinished(db: sqlite3.Connection, stream: Standing) -> list[sqlite3.Row]:
+    """The tasks that it waits for: those at work, else also those that have not begun."""
+    found = _of_workstream(db, stream.id, _AT_WORK)
+    if all(row["state"] == "blocked" for row in found) and stream.state in ("ready", "running"):
+        found += _of_workstream(db, stream.id, ("pending",))
+    return found
+
+
 _AT_WORK = ("blocked", "validating", "running", "retrying", "queued")
 _WORKSTREAM = {
     "pending": "it waits for what it depends on",
-    "ready": "it may start: its first task is about to queue",
+    "ready": "it may start, as soon as a task of it may",
     "running": "its tasks have not all ended",
     "paused": "it is paused: nothing of it starts",
     "blocked": "it cannot go on by itself",

@@ -31,7 +31,7 @@ def explain(db: sqlite3.Connection, task: Standing, now: float) -> Explanation:
         case "queued":
             _queued(db, said, task, now)
         case "blocked":
-            _blocked(said, task)
+            _blocked(db, said, task)
         case "running":
             _running(db, said, task, now)
         case "validating":
@@ -56,16 +56,17 @@ _SUMMARY = {
     "retrying": "its last attempt ended badly: it tries again after a pause",
 }
 
-MACHINE = {
+IN_WORDS = {
     "infrastructure": "the machine kept it from starting, again and again",
     "poison": "its workers died of it, again and again",
+    "loop": "it went round in circles",
 }
 
 
 def _ended(db: sqlite3.Connection, task: Standing) -> Explanation:
     said = Explanation(f"it has ended: {task.state}")
-    if task.reason in MACHINE:
-        said.because(f"{task.reason}: {MACHINE[task.reason]}", trouble(db, task))
+    if task.reason in IN_WORDS:
+        said.because(f"{task.reason}: {IN_WORDS[task.reason]}", trouble(db, task))
     elif task.reason:
         said.because(task.reason)
     code = task.row["exit_code"]
@@ -127,12 +128,15 @@ def rooted(source: str, root: str) -> str:
     return f"{kind} {root}" if root.startswith(entity_id) else f"{kind} {entity_id}: {root}"
 
 
-def _blocked(said: Explanation, task: Standing) -> None:
+def _blocked(db: sqlite3.Connection, said: Explanation, task: Standing) -> None:
     for source, root in task.causes:
         kind, _, entity_id = source.partition(":")
         said.because(rooted(source, root), None, entity_id)
         if kind == "task":
             said.move(f"banksman retry {entity_id}", "does what failed once more")
+        gate = standing(db, kind, entity_id) if kind == "test_gate" else None
+        if gate is not None and gate.state == "failed" and not gate.value.get("replaced_by"):
+            said.move(f"banksman gate rerun {entity_id}", "runs it again; goes on if that passes")
         said.move(f"banksman logs {entity_id}", "what it printed")
     if not said.causes and task.reason:
         said.because(task.reason)

@@ -187,6 +187,12 @@ def test_the_same_again_leaves_the_very_same_value() -> None:
     assert subject.value is before
 
 
+def test_the_same_plan_in_another_folder_is_no_revision_on_record() -> None:
+    subject = Ours(failure_threshold=5)
+    assert subject.tell(guard.Revise(subject.value.rules, base_dir="elsewhere")) == []
+    assert subject.value.base_dir == "elsewhere"
+
+
 def test_a_revision_and_its_way_back_are_stored() -> None:
     subject = Ours(failure_threshold=5)
     first = subject.value.spec

@@ -318,6 +318,8 @@ def test_no_word_makes_a_gate_pass_but_approve_is_named_where_a_person_judges() 
     approval = replace(gate_kit.new(), spec=replace(gate_kit.SEED, gate=spec.Gate(approval=True)))
     asked = step(gate_machine, approval, gate_kit.NEEDED, order("passed"))
     assert "banksman approve r/gate:unit~1" in answer(asked).reason
+    over = step(gate_machine, asked.state, order("cancelled"), order("passed"))
+    assert "banksman approve" not in answer(over).reason
 
 
 # --- a breaker, a patch ---------------------------------------------------------------------------

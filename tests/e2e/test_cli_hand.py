@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,7 @@ def test_approval_override_and_the_breakers_verbs_go_through_the_owner(owned: Pa
     assert refused.code == 5
     assert "needs evidence that only the work can give" in refused.err
 
+    assert re.search(r"due \d\d:\d\d:\d\d", banksman("history", "flaky", cwd=owned).out)
     held = banksman("breaker", "hold", "flaky", "--reason", "it is being mended", cwd=owned)
     assert (held.code, "open (held)" in held.out) == (0, True)
     counted = {

@@ -290,3 +290,33 @@ def test_a_busy_worker_names_its_task(record: Record) -> None:
     busy = (("idle", "registered"), ("busy", "task_assigned"))
     record.add("worker", a_worker(1), *busy, task_id=f"{W}/a")
     assert f"it executes task {W}/a" in texts(explained(record, "worker", "worker:local.1"))
+
+
+def test_a_task_that_a_gate_blocks_names_the_rerun_that_would_let_it_go_on(record: Record) -> None:
+    gate = record.add(
+        "test_gate",
+        a_gate("lint"),
+        ("running", "execution_started"),
+        ("failed", "gate_failed"),
+        exit_code=3,
+        completed_at=NOW + 9,
+    )
+    after = Waits(causes=(Cause(f"test_gate:{gate}", Standing.FAILED, f"{gate} failed"),))
+    seed = {"gates": (f"test_gate:{gate}",)}
+    blocked = ("blocked", "dependency_failed")
+    task = record.add("task", a_task("a", seed=seed), blocked, after=after)
+    assert f"banksman gate rerun {gate}" in commands(explained(record, "task", task))
+
+
+def test_a_workstream_that_has_not_begun_names_the_task_that_waits(record: Record) -> None:
+    task = record.add("task", a_task("a"))
+    said = explained(record, "workstream", W)
+    assert texts(said) == f"task {task} is pending"
+    assert f"banksman why {task}" in commands(said)
+
+
+def test_a_task_that_went_round_in_circles_says_in_which(record: Record) -> None:
+    task = record.add("task", a_task("a"), *FAILED, reason="loop", completed_at=NOW + 9)
+    record.note("task", task, "task_loop", reason="2 attempts")
+    said = explained(record, "task", task)
+    assert texts(said) == "loop: it went round in circles (2 attempts)"
