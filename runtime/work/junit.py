@@ -42,7 +42,8 @@ def executed_in(path: str, since_ns: int) -> int | None:
     parser.EndElementHandler = counted.closed
     try:
         parser.Parse(content, True)
-    except (expat.ExpatError, _Refused):
+    # An encoding that expat leaves to Python may be none, or one that takes several bytes.
+    except (expat.ExpatError, _Refused, LookupError, ValueError):
         return None
     return counted.executed if counted.is_report else None
 

@@ -231,6 +231,14 @@ def test_what_is_no_plain_report_is_not_believed(tmp_path: Path, text: str) -> N
     assert executed_in(report(tmp_path, text), 0) is None
 
 
+@pytest.mark.parametrize("encoding", ["shift_jis", "utf-7", "no-such-one", "rot13", "idna"])
+def test_a_report_in_an_encoding_that_cannot_be_read_is_not_believed(
+    tmp_path: Path, encoding: str
+) -> None:
+    text = f'<?xml version="1.0" encoding="{encoding}"?><testsuite><testcase/></testsuite>'
+    assert executed_in(report(tmp_path, text), 0) is None
+
+
 def test_a_report_from_before_the_command_began_is_not_believed(tmp_path: Path) -> None:
     path = report(tmp_path, "<testsuite><testcase/></testsuite>")
     os.utime(path, (5, 5))
