@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from actors.effects import Address
 from actors.messages import GateVerdict, Standing
+from actors.override import BY_HAND
 
 # Enough to name what an operator can decide about; what fails beyond it is only counted.
 CAUSES_MAX = 64
@@ -116,7 +117,9 @@ def waive(waits: Waits, names: tuple[str, ...]) -> tuple[Waits, tuple[Address, .
     for cause in chosen:
         waits = moved(waits, cause.source, cause.standing, Standing.DONE, None)
     sources = tuple(cause.source for cause in chosen)
-    return replace(waits, waived=(*waits.waived, *sources)), sources
+    # A hand says nothing later, and is no source: it may block the same again.
+    lasting = (source for source in sources if not source.startswith(BY_HAND))
+    return replace(waits, waived=(*waits.waived, *lasting)), sources
 
 
 def _is_called(source: Address, name: str) -> bool:

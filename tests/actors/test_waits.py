@@ -74,6 +74,15 @@ def test_what_a_waived_source_says_later_changes_nothing() -> None:
     assert moved(free, A, Standing.FAILED, was=Standing.STALLED) is free
 
 
+def test_what_an_operator_blocked_and_waived_he_can_block_again() -> None:
+    hand = ("operator:ann", Standing.DONE, Standing.STALLED, "hold it")
+    freed, _ = waits.waive(waits.moved(Waits(), *hand), ())
+    assert not freed.blocked
+    again = waits.moved(freed, *hand)
+    assert again.root() == "hold it"
+    assert waits.waive(again, ())[0].standing is Standing.DONE
+
+
 def test_the_retry_of_a_waived_source_is_waived_too() -> None:
     free, _ = waits.waive(moved(Waits(1), A, Standing.FAILED), ())
     retried = waits.replaced(free, A, f"{A}~2", Standing.FAILED)
