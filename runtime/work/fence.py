@@ -1,9 +1,10 @@
 """The write fence: bubblewrap around a command, which then writes only where its plan works.
 
-Behind it the whole file system is read-only but for the plan's folder, the command's own working
-directory, and a TMPDIR of its own, in memory, that vanishes with it; the state directory is
-read-only even where it lies in the plan's folder. A process namespace of its own means that
-nothing of it outlives its worker, whatever is killed. Without capabilities, root cannot lift it.
+Behind it the whole file system is read-only but for the plan's folder, a working directory that
+the plan names outside of that, and a TMPDIR of its own, in memory, that vanishes with it; the state
+directory is read-only even where it lies in the plan's folder. A process namespace of its own means
+that nothing of it outlives its worker, whatever is killed. Without capabilities, root cannot lift
+it.
 
 Deliberately absent: the network, which is untouched; secrecy, for what can be read can be read;
 and a weaker fence where this one does not work. It is refused there.

@@ -50,7 +50,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         env = environment(os.environ, effect.env_pass, effect.env, marks)
         words: list[str] = []
         if sandbox == WRITE_FENCE:
-            words = fence(self.state_dir, [base_dir, cwd])
+            words = fence(self.state_dir, _writable(base_dir, cwd))
             env["TMPDIR"] = str(tmp_dir(self.state_dir))
         output = output_path(self.output_dir, entity_id, effect.attempt)
         return OfferOrder(
@@ -70,6 +70,14 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             fence=[packed(word) for word in words],
             files_max=limits.files_max,
         )
+
+
+def _writable(base_dir: str, cwd: str) -> list[str]:
+    """The folders that the plan names. What lies within its own can be written there already, and
+    by now be a link that a command behind the fence has made to anywhere."""
+    named = os.path.normpath(cwd)
+    inside = os.path.commonpath((named, os.path.normpath(base_dir))) == os.path.normpath(base_dir)
+    return [base_dir] if inside else [base_dir, cwd]
 
 
 def output_path(output_dir: Path, entity_id: str, attempt: int) -> Path:

@@ -118,6 +118,19 @@ async def test_a_working_directory_elsewhere_can_be_written_and_one_in_the_state
 
 
 @fenced
+async def test_a_link_that_a_command_left_in_the_plans_folder_opens_no_way_out(
+    desk: Desk, tmp_path: Path
+) -> None:
+    (tmp_path / "precious").mkdir()
+    for number, target in enumerate(("../precious", "../state/output"), 1):
+        name = f"sub{number}"
+        assert (await desk.do("ln", "-s", target, name)).exit_code == 0
+        outcome = await desk.do("touch", "taken", cwd=name)
+        assert outcome.exit_code != 0
+        assert not (desk.folder / target / "taken").exists()
+
+
+@fenced
 async def test_the_temporary_folder_is_its_own_and_vanishes_with_it(desk: Desk) -> None:
     script = 'test -z "$(ls -A $TMPDIR)" && echo x >$(mktemp) && ls -A $TMPDIR | wc -l'
     for number in (1, 2):
