@@ -39,10 +39,22 @@ def read(path: Path) -> Evidence:
     return Evidence(str(path), size, digest.hexdigest(), first + gap + last)
 
 
-def keep(evidence: Evidence, output: Path, entity_id: str) -> tuple[Path, str]:
-    """Writes it into the folder of outputs. Returns the file, and what goes on record."""
-    name = f"{entity_id.replace('/', '__')}.override-{evidence.sha256[:12]}.txt"
+class Kept(msgspec.Struct, frozen=True):
+    """The file in the folder of outputs, whether it was not there before, and what of it goes on
+    record."""
+
+    path: Path
+    is_new: bool
+    said: str
+
+
+def keep(evidence: Evidence, output: Path, entity_id: str) -> Kept:
+    """Writes it into the folder of outputs, under a name that is the same for the same."""
+    # Of what is written here, and not what somebody says that it is: it becomes part of a path.
+    digest = hashlib.sha256(evidence.kept).hexdigest()
+    name = f"{entity_id.replace('/', '__')}.override-{digest[:12]}.txt"
     path = output / name
+    is_new = not path.exists()
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(evidence.kept)
@@ -50,4 +62,4 @@ def keep(evidence: Evidence, output: Path, entity_id: str) -> tuple[Path, str]:
         os.fsync(file.fileno())
     end = evidence.kept.decode(errors="replace").strip()[-EVIDENCE_QUOTED_CHARS_MAX:]
     said = f"{evidence.path}, {evidence.size} bytes, sha256 {evidence.sha256}"
-    return path, f"{said}, kept as {output.name}/{name}:\n{end}"
+    return Kept(path, is_new, f"{said}, kept as {output.name}/{name}:\n{end}")

@@ -19,7 +19,7 @@ from actors import guard_messages as guard
 from actors import messages as m
 from actors.breaker import Breaker
 from runtime import evidence, health
-from runtime.commands import Order, ReasonWanted, command_for
+from runtime.commands import Order, ReasonWanted, UnknownCommand, command_for
 from runtime.errors import UnknownActor
 from runtime.limits import COMMAND_TIMEOUT_S
 from runtime.supervisor import Supervisor
@@ -50,9 +50,8 @@ async def carry_out(sup: Supervisor, ask: Ask, order: Order) -> Answer:
 
 
 async def stale_version(sup: Supervisor, order: Order) -> m.Refused | None:
-    """The refusal of an order that was decided on another version than the present one."""
-    if order.if_version is None:
-        return None
+    """The refusal of an order that was decided on another version than the present one. Raises
+    UnknownActor: whoever hands an order on counts on an answer of the one it is for."""
     cell = sup.router.cells.get(order.ref)
     if cell is not None:
         version = cell.version + cell.dirty
@@ -61,7 +60,7 @@ async def stale_version(sup: Supervisor, order: Order) -> m.Refused | None:
         if stored is None:
             raise UnknownActor(order.ref)
         version = stored.version
-    if version == order.if_version:
+    if order.if_version in {None, version}:
         return None
     return m.Refused(
         f"{order.entity_id} is at version {version}, not {order.if_version}: "
@@ -104,9 +103,17 @@ async def _breaker(sup: Supervisor, ref: str) -> Breaker:
 async def _with_evidence(sup: Supervisor, ask: Ask, order: Order) -> Answer:
     keep = (order.args["shown"], sup.store.layout.output, order.entity_id)
     # First the file, then the row that names it: a record never points at nothing.
-    path, text = await anyio.to_thread.run_sync(evidence.keep, *keep)
-    args = {"target": order.args["target"], "evidence": text}
-    answer = await carry_out(sup, ask, msgspec.structs.replace(order, args=args))
-    if isinstance(answer, m.Refused):
-        await anyio.to_thread.run_sync(path.unlink)
+    kept = await anyio.to_thread.run_sync(evidence.keep, *keep)
+    args = {"target": order.args["target"], "evidence": kept.said}
+    taken = True  # also where no answer came in time: it may come to pass yet
+    try:
+        answer = await carry_out(sup, ask, msgspec.structs.replace(order, args=args))
+        taken = not isinstance(answer, m.Refused)
+    except (UnknownActor, UnknownCommand, ReasonWanted):
+        taken = False
+        raise
+    finally:
+        # One that was there before is what an earlier order names.
+        if kept.is_new and not taken:
+            await anyio.to_thread.run_sync(kept.path.unlink)
     return answer

@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import sys
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 
 from actors import messages as m
-from runtime import TurnFailed, evidence, health
+from actors import spec
+from runtime import Runtime, TurnFailed, evidence, health, open_runtime
 from runtime.commands import Order, ReasonWanted, UnknownCommand, command_for
+from runtime.errors import UnknownActor
 from runtime.limits import EVIDENCE_EDGE_BYTES_MAX
 from runtime.store.read import connect
 from runtime.view.why import why
@@ -59,6 +64,24 @@ def test_what_bends_a_rule_is_not_done_without_a_reason(name: str) -> None:
 def test_a_command_that_is_not_for_this_kind_is_refused(name: str, id: str) -> None:
     with pytest.raises(UnknownCommand, match="there is no command"):
         command_for(order(name, id))
+
+
+@asynccontextmanager
+async def waiting(folder: Path) -> AsyncIterator[tuple[Runtime, str]]:
+    """A runtime with a run whose only task waits for a person's approval."""
+
+    async def well() -> None:
+        pass
+
+    plan = spec.Plan(
+        run=spec.Run(name="r"),
+        gates={"ok": spec.Gate(type="UNIT", approval=True)},
+        workstreams={"w": spec.Workstream(tasks={"t": spec.Task(call="well", gates=("ok",))})},
+    )
+    async with open_runtime(folder / ".state", calls={"well": well}) as rt:
+        run = await rt.submit(plan)
+        await rt.wait_idle()
+        yield rt, run.id
 
 
 def is_dead(pid: int) -> bool:
@@ -122,11 +145,11 @@ def test_a_small_file_is_kept_whole(tmp_path: Path) -> None:
     shown.write_bytes(b"all is well\n")
     found = evidence.read(shown)
     assert (found.size, found.kept) == (12, b"all is well\n")
-    path, said = evidence.keep(found, tmp_path, "r/w/t")
-    assert path.read_bytes() == b"all is well\n"
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert found.sha256 in said
-    assert said.endswith("all is well")
+    kept = evidence.keep(found, tmp_path, "r/w/t")
+    assert kept.path.read_bytes() == b"all is well\n"
+    assert kept.path.stat().st_mode & 0o777 == 0o600
+    assert found.sha256 in kept.said
+    assert kept.said.endswith("all is well")
 
 
 def test_of_a_large_file_the_ends_are_kept_and_all_is_digested(tmp_path: Path) -> None:
@@ -138,6 +161,53 @@ def test_of_a_large_file_the_ends_are_kept_and_all_is_digested(tmp_path: Path) -
     assert found.kept.startswith(b"first")
     assert found.kept.endswith(b"last")
     assert len(found.kept) < 2 * EVIDENCE_EDGE_BYTES_MAX + 100
+
+
+async def test_what_was_shown_for_an_order_stays_when_the_same_is_ordered_again(
+    tmp_path: Path,
+) -> None:
+    shown = tmp_path / "seen"
+    shown.write_bytes(b"all is well\n")
+    args: dict[str, Any] = {"target": "cancelled", "shown": evidence.read(shown)}
+    async with waiting(tmp_path) as (rt, run_id):
+        task = f"{run_id}/w/t"
+        first = await rt.command("override", task, operator="ann", reason="fine", **args)
+        again = await rt.command("override", task, operator="ann", reason="fine", **args)
+        assert (type(first), type(again)) == (m.Accepted, m.Refused)
+        (kept,) = (tmp_path / ".state" / "output").glob("*override*")
+        assert kept.read_bytes() == b"all is well\n"
+
+
+async def test_of_what_was_shown_for_an_order_that_was_not_taken_nothing_is_kept(
+    tmp_path: Path,
+) -> None:
+    shown = tmp_path / "seen"
+    shown.write_bytes(b"all is well\n")
+    args: dict[str, Any] = {"target": "nonsense", "shown": evidence.read(shown)}
+    async with waiting(tmp_path) as (rt, run_id):
+        refused = await rt.command(
+            "override", f"{run_id}/w/t", operator="ann", reason="fine", **args
+        )
+        assert isinstance(refused, m.Refused)
+        with pytest.raises(UnknownActor):
+            await rt.command("override", f"{run_id}/w/x", operator="ann", reason="fine", **args)
+        assert list((tmp_path / ".state" / "output").glob("*override*")) == []
+
+
+# --- what is not there ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "id"), [("retry", "/w/t~7"), ("rerun", "/gate:ok~7")])
+async def test_a_command_for_what_is_not_there_leaves_nobody_waiting_for_it(
+    tmp_path: Path, name: str, id: str
+) -> None:
+    async with waiting(tmp_path) as (rt, run_id):
+        with pytest.raises(UnknownActor):
+            await rt.command(name, f"{run_id}{id}", operator="ann")
+        approved = await rt.command("approve", f"{run_id}/gate:ok~1", operator="ann")
+        assert isinstance(approved, m.Accepted)
+        with anyio.fail_after(20.0):
+            assert await rt.wait_ended(f"run:{run_id}") == "completed"
 
 
 # --- suspended actors ----------------------------------------------------------------------------
