@@ -21,8 +21,9 @@ from runtime.errors import UnknownActor
 from runtime.limits import EVIDENCE_EDGE_BYTES_MAX
 from runtime.store.read import connect
 from runtime.view.why import why
-from tests.runtime.kernel_kit import account, opened, total
+from tests.runtime.kernel_kit import account, opened, total, until
 from tests.runtime.ledger_actor import Add, Raise
+from tests.runtime.work_kit import gone
 
 
 def order(name: str, entity_id: str, **more: object) -> Order:
@@ -84,11 +85,6 @@ async def waiting(folder: Path) -> AsyncIterator[tuple[Runtime, str]]:
         yield rt, run.id
 
 
-def is_dead(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    return not status.exists() or " Z " in status.read_text()
-
-
 # --- a tool's health ------------------------------------------------------------------------------
 
 
@@ -113,7 +109,7 @@ async def test_a_health_command_that_does_not_end_is_killed_with_what_it_started
     script = "sleep 600 & echo $! ; wait"
     found = await health.ask(["sh", "-c", script], tmp_path, timeout_s=0.5)
     assert not found.passed
-    assert is_dead(int(found.said.rpartition(" ")[2]))
+    assert gone(int(found.said.rpartition(" ")[2]))
 
 
 async def test_a_health_command_that_leaves_a_daemon_behind_is_not_waited_for(
@@ -121,7 +117,7 @@ async def test_a_health_command_that_leaves_a_daemon_behind_is_not_waited_for(
 ) -> None:
     found = await health.ask(["sh", "-c", "sleep 600 & echo $!"], tmp_path, timeout_s=20.0)
     assert found.passed
-    assert is_dead(int(found.said.rpartition(" ")[2]))
+    assert gone(int(found.said.rpartition(" ")[2]))
 
 
 async def test_a_health_command_meets_no_shell(tmp_path: Path) -> None:
