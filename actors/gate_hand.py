@@ -64,7 +64,8 @@ def _why_not(turn: GateTurn, word: Word) -> m.Accepted | m.Refused:
             return m.Accepted(f"was {gate.reason} already", gate.id)
         case State.PASSED | State.FAILED:
             cure = f"`banksman gate rerun {gate.id}` asks again"
-            return m.Refused(f"{gate.id} was {gate.reason or gate.state}; {cure}")
+            why = f" ({gate.reason})" if gate.reason else ""
+            return m.Refused(f"{gate.id} is {gate.state} already{why}; {cure}")
         case State.CANCELLED:
             return m.Refused(f"{gate.id} is cancelled already")
         case State.BLOCKED:

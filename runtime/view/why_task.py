@@ -130,18 +130,27 @@ def rooted(source: str, root: str) -> str:
 
 def _blocked(db: sqlite3.Connection, said: Explanation, task: Standing) -> None:
     for source, root in task.causes:
-        kind, _, entity_id = source.partition(":")
-        said.because(rooted(source, root), None, entity_id)
-        if kind == "task":
-            said.move(f"banksman retry {entity_id}", "does what failed once more")
-        gate = standing(db, kind, entity_id) if kind == "test_gate" else None
-        if gate is not None and gate.state == "failed" and not gate.value.get("replaced_by"):
-            said.move(f"banksman gate rerun {entity_id}", "runs it again; goes on if that passes")
-        said.move(f"banksman logs {entity_id}", "what it printed")
+        said.because(rooted(source, root), None, source.partition(":")[2])
+        blocker = at_address(db, source)  # or what replaced it; none where it is a person
+        if blocker is not None:
+            _remedy(said, blocker)
     if not said.causes and task.reason:
         said.because(task.reason)
     said.move(f"banksman unblock {task.id}", "waives what blocks it and goes on without")
     said.move(f"banksman cancel {task.id}", "gives up on it")
+
+
+def _remedy(said: Explanation, blocker: Standing) -> None:
+    """What would make good what blocks a task."""
+    if blocker.completed_at is None or blocker.kind == "workstream":
+        said.move(f"banksman why {blocker.id}", "looks one step deeper")
+        return
+    if blocker.kind == "task":
+        said.move(f"banksman retry {blocker.id}", "does what failed once more")
+    else:
+        said.move(f"banksman gate rerun {blocker.id}", "asks again; goes on if that passes")
+    if not blocker.spec.get("gate", {}).get("approval"):
+        said.move(f"banksman logs {blocker.id}", "what it printed")
 
 
 def _running(db: sqlite3.Connection, said: Explanation, task: Standing, now: float) -> None:

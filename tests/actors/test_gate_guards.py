@@ -276,6 +276,8 @@ def test_an_approval_with_a_timeout_that_nobody_gives_fails() -> None:
     assert decision.state.reason == "nobody approved it within 60 s"
     assert sent(decision, TASK)[0].standing is Standing.FAILED
     assert step(machine, decision.state, m.TimerFired("approval")).effects == ()
+    late = answer(step(machine, decision.state, APPROVE)).reason
+    assert "is failed already (nobody approved it within 60 s)" in late
 
 
 def test_an_approval_whose_own_gate_fails_meanwhile_asks_no_more() -> None:

@@ -320,3 +320,14 @@ def test_a_task_that_went_round_in_circles_says_in_which(record: Record) -> None
     record.note("task", task, "task_loop", reason="2 attempts")
     said = explained(record, "task", task)
     assert texts(said) == "loop: it went round in circles (2 attempts)"
+
+
+def test_a_task_behind_a_blocked_one_is_told_to_look_there_not_to_retry_it(record: Record) -> None:
+    blocked = ("blocked", "dependency_failed")
+    record.add("task", a_task("a"), blocked)
+    cause = Cause(f"task:{W}/a", Standing.FAILED, f"{W}/x failed: exit code 2")
+    after = Waits(1, failed=1, causes=(cause,))
+    task = record.add("task", a_task("b"), blocked, after=after)
+    said = commands(explained(record, "task", task))
+    assert f"banksman why {W}/a" in said
+    assert f"banksman retry {W}/a" not in said
