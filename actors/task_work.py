@@ -38,6 +38,7 @@ def work(turn: TaskTurn, message: Work) -> None:
                 _begin(turn, offered)
         case m.Assigned():
             turn.send(message.worker, m.ReturnAssignment(message.lease))
+            _give_up_grant(turn)
         case m.WorkFinished() if message.lease == task.lease:
             _finished(turn, message.outcome)
         case m.WorkFinished():
@@ -51,6 +52,15 @@ def work(turn: TaskTurn, message: Work) -> None:
             turn.change(judges=message.gates)
         case m.GatesMade():
             moves.dismiss(turn, message.gates)  # its validation was over before they were there
+
+
+def _give_up_grant(turn: TaskTurn) -> None:
+    """What an index that was built anew granted to a task that had moved on already: its key and
+    its tool would stay taken. While it is RUNNING they are its own, and its end frees them."""
+    task = turn.value
+    limited = task.spec.task.concurrency_key is not None or task.spec.breaker is not None
+    if limited and task.state not in {State.QUEUED, State.RUNNING}:
+        turn.send(moves.DISPATCH, m.Dequeue(task.address))
 
 
 def _is_waiting(task: Task) -> bool:

@@ -19,10 +19,12 @@ from tests.actors.task_kit import (
     BEGIN,
     DISPATCH,
     DONE,
+    FAIL,
     FAILED,
     GATE,
     ME,
     NEXT,
+    OK,
     OTHER,
     WORKSTREAM,
     dependency,
@@ -302,6 +304,14 @@ def test_a_slot_that_the_task_no_longer_wants_is_given_back() -> None:
         decision = step(machine, value, late)
         assert decision.state is value
         assert sent(decision, "worker:p.2") == [m.ReturnAssignment("1.2")]
+
+
+def test_a_slot_that_comes_after_the_end_keeps_no_key_for_itself() -> None:
+    late = m.Assigned("worker:p.2", "uet_worker:p.2@1", "1.2")
+    for value in (running(OK, concurrency_key="db"), running(FAIL, concurrency_key="db")):
+        assert sent(step(machine, value, late), DISPATCH) == [m.Dequeue(ME)]
+    # It has the key, and gives it back with its end.
+    assert sent(step(machine, running(concurrency_key="db"), late), DISPATCH) == []
 
 
 def test_a_queue_timeout_fails_the_task() -> None:
