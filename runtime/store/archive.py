@@ -61,14 +61,17 @@ def archive(state_dir: Path, before: float) -> Archived:
             return Archived()
         path = layout.archive / f"audit-{anchor + 1}-{last}.jsonl"
         part = layout.jsonl.with_suffix(".part")
+        may_be_gone = False
         try:
             _write_archive(db, last, path)
             with transaction(db):
                 carried = _carry_over(db, last)
                 _cut(db, last)
                 _set_jsonl(db, part, last)
+                may_be_gone = True  # a COMMIT that fails may have been one
         except BaseException:
-            path.unlink(missing_ok=True)
+            if not may_be_gone:
+                path.unlink(missing_ok=True)
             part.unlink(missing_ok=True)
             raise
         # Killed before this, the next owner finds a false file, keeps it and renders the true one.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,10 @@ from actors import spec
 from actors.messages import Accepted
 from runtime import VirtualClock, open_runtime
 from runtime.store import OwnerBusy
+from runtime.store import archive as archiving
 from runtime.store.archive import Archived, archive
+from runtime.store.errors import StateDirUnusable
+from runtime.store.migrate import transaction
 from runtime.store.verify import verify
 from tests.runtime.kernel_kit import account, opened, rows, seen, total, until
 from tests.runtime.ledger_actor import Add, Begin, Close, Finish, Raise, Wake
@@ -144,6 +149,28 @@ async def test_a_run_under_way_ends_well_after_its_past_was_archived(tmp_path: P
         assert await rt.wait_ended(f"run:{run.id}") == "completed"
     proof = verify(state)
     assert proof.whole, proof.findings
+
+
+async def test_where_nobody_knows_whether_the_rows_have_left_the_archive_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await a_past(tmp_path)
+
+    @contextmanager
+    def committed_unheard(db: sqlite3.Connection) -> Iterator[None]:
+        with transaction(db):
+            yield
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(archiving, "transaction", committed_unheard)
+        with pytest.raises(StateDirUnusable):
+            archive(tmp_path / ".state", LATER)
+    (kept,) = (tmp_path / ".state" / "archive").glob("audit-*")
+    assert kept.stat().st_size > 0
+    async with opened(tmp_path, clock=VirtualClock(1e9, autojump=False)):
+        pass
+    assert verify(tmp_path / ".state").whole
 
 
 async def test_what_is_not_old_stays_and_nothing_old_is_nothing_to_do(tmp_path: Path) -> None:
