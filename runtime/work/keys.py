@@ -15,11 +15,14 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from runtime.work.tree import Tree
+
+SECRET_BYTES = 32
 
 
 def key_of(
@@ -43,12 +46,18 @@ def secret_of(folder: Path) -> bytes:
     """The secret of a state directory, made where there is none."""
     path = folder / "secret"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        if len(found := path.read_bytes()) == SECRET_BYTES:
+            return found
+    # Whole or not at all: with the empty one of a crash or a full disk, values could be tried out.
+    made = folder / f"secret.{secrets.token_hex(4)}"
+    descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_bytes(32))
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(SECRET_BYTES))
+        made.replace(path)
+    finally:
+        made.unlink(missing_ok=True)
     return path.read_bytes()
 
 

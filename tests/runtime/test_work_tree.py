@@ -306,5 +306,13 @@ def test_a_key_is_another_under_another_secret_which_is_private(tmp_path: Path) 
     assert key_of(secret, tree, "/", ("x",), {}) != key_of(b"other", tree, "/", ("x",), {})
 
 
+def test_a_secret_that_a_crash_left_empty_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "secret").touch()
+    secret = secret_of(tmp_path)
+    assert len(secret) == 32
+    assert secret_of(tmp_path) == secret
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
+
+
 def test_names_that_are_no_text_have_a_key(tmp_path: Path) -> None:
     assert key(tmp_path, "check", "\udcff", NAME="\udcfe") != key(tmp_path, "check", "\udcfd")
