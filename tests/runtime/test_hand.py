@@ -21,7 +21,7 @@ from runtime.errors import UnknownActor
 from runtime.limits import EVIDENCE_EDGE_BYTES_MAX
 from runtime.store.read import connect
 from runtime.view.why import why
-from tests.runtime.kernel_kit import account, opened, total, until
+from tests.runtime.kernel_kit import account, opened, total
 from tests.runtime.ledger_actor import Add, Raise
 from tests.runtime.work_kit import gone
 
