@@ -65,19 +65,25 @@ class Trees:
         self._dir = Path(self._state_dir) / "git" / "trees"
         self._marks = dict(marks)
         self._lock = anyio.Lock()
+        self._slow: set[str] = set()  # folders whose tree took too long once: not asked again
         self._git: str | None = None
 
     async def look(self, cwd: str, within_s: float = math.inf) -> Tree:
         """The work tree that `cwd` lies in. Raises NoTree, and TimeoutError where the look itself
-        takes longer than `within_s`. It may be cancelled at any moment."""
+        takes longer than `within_s`, or took longer before. It may be cancelled at any moment."""
+        if cwd in self._slow:
+            raise TimeoutError
         self._git = self._git or shutil.which("git")
         if self._git is None:
             raise NoTree("git is not installed")
         async with self._lock:
+            if cwd in self._slow:
+                raise TimeoutError  # somebody found that out while this one waited
             try:
                 with anyio.fail_after(within_s):
                     return await self._look(cwd)
             except TimeoutError:
+                self._slow.add(cwd)
                 raise
             except (OSError, ValueError, subprocess.SubprocessError) as error:
                 raise NoTree(f"git could not be used: {error}") from error

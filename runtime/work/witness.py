@@ -35,7 +35,6 @@ class Bench:
         self.site = site
         self.trees = Trees(site.state_dir, site.marks())
         self.lookup: Lookup = _nothing_known
-        self.slow: set[str] = set()  # folders whose tree took too long once: not asked again
 
     def witness(self, effect: RunGate) -> Witness:
         """The witness of one execution."""
@@ -82,15 +81,12 @@ class Witness:
 
     async def _look(self) -> tuple[str | None, str | None]:
         bench, within_s = self._bench, self._bench.site.limits.look_timeout_s
-        if self._cwd in bench.slow:
-            return None, f"its tree takes longer than {within_s:g} s to look at"
         try:
             tree = await bench.trees.look(self._cwd, within_s)
             return await anyio.to_thread.run_sync(self._make_key, tree), None
         except NoTree as error:
             return None, f"there is no tree: {error}"
         except TimeoutError:
-            bench.slow.add(self._cwd)
             return None, f"its tree takes longer than {within_s:g} s to look at"
         except (OSError, ValueError) as error:
             return None, f"its files could not be looked at: {error}"

@@ -8,11 +8,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 
 from actors import messages as m
 from actors import spec
+from actors.effects import RunGate
 from actors.guard_messages import ForceClose, ForceOpen, Hold
 from actors.messages import Check, Outcome
 from runtime import Runtime, VirtualClock, open_runtime
@@ -20,6 +22,9 @@ from runtime.known import passed_with
 from runtime.store.read import connect
 from runtime.view.guards import breakers
 from runtime.view.why import why
+from runtime.work import Limits
+from runtime.work.site import Site
+from runtime.work.witness import Bench
 from tests.runtime.git_kit import repository
 from tests.runtime.kernel_kit import rows, until
 from tests.runtime.work_kit import Desk, working
@@ -144,6 +149,24 @@ async def test_a_tree_that_takes_too_long_is_none_and_not_looked_at_again(tmp_pa
     async with working(tmp_path, look_timeout_s=0.0) as desk:
         found = [await check(desk, "true", attempt=n) for n in (1, 2)]
     assert {each.unkeyed for each in found} == {"its tree takes longer than 0 s to look at"}
+
+
+async def test_who_waits_for_a_look_does_not_take_up_one_that_took_too_long_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = tmp_path / "git"
+    git.write_text('#!/bin/sh\necho look >>"$0.calls"\nexec sleep 60\n')
+    git.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    limits = Limits(look_timeout_s=0.2)
+    bench = Bench(Site(state_dir=tmp_path / "s", output_dir=tmp_path / "s", limits=limits))
+    async with anyio.create_task_group() as group:
+        for n in range(4):
+            asked = RunGate(
+                f"test_gate:r/gate:g{n}~1", 1, ("true",), 9.0, ".", {}, (), str(tmp_path)
+            )
+            group.start_soon(bench.witness(asked).before)
+    assert (tmp_path / "git.calls").read_text() == "look\n"
 
 
 async def test_a_known_verdict_is_told_without_running_anything(tmp_path: Path) -> None:
