@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from runtime.kinds import KINDS
 from runtime.store.findings import Finding
 
 _HOLDING = frozenset({"busy", "unresponsive"})
@@ -190,16 +191,7 @@ _CALLS = (
     " WHERE b.mode <> 'shadow' AND b.state = "
 )
 _LAST = " JOIN state_transitions a ON a.seq = e.audit_seq"
-_TABLES = {
-    "run": "runs",
-    "workstream": "workstreams",
-    "task": "tasks",
-    "worker": "workers",
-    "uet_worker": "uet_workers",
-    "test_gate": "test_gates",
-    "circuit_breaker": "circuit_breakers",
-    "patch_ledger": "patch_ledger",
-}
+_TABLES = {kind.name: kind.table for kind in KINDS.values()}
 
 
 def _replayed(text: str, column: str, when: str) -> tuple[str, str]:

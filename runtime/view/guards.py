@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from runtime.view.rows import Row
+from runtime.view.rows import Row, common
 
 
 class BreakerRow(Row, frozen=True, kw_only=True):
@@ -157,13 +157,7 @@ def _breaker(row: sqlite3.Row, waiting: int) -> BreakerRow:
     probe: dict[str, Any] = value.get("probe") or {}
     shut = row["state"] != "closed" and row["mode"] != "shadow"
     return BreakerRow(
-        id=row["id"],
-        state=row["state"],
-        version=row["version"],
-        created_at=row["created_at"],
-        started_at=row["started_at"],
-        completed_at=row["completed_at"],
-        reason=row["reason"],
+        **common(row),
         tool=row["tool"],
         mode=row["mode"],
         since=value["since"],

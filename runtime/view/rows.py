@@ -110,7 +110,7 @@ def runs(db: sqlite3.Connection, ids: Sequence[str] = (), limit: int | None = No
     tasks = _counts(db, "tasks", "run_id", shown)
     return [
         RunRow(
-            **_common(row),
+            **common(row),
             name=row["name"],
             phase=row["phase"],
             workstreams=workstreams.get(row["id"], NOTHING),
@@ -131,7 +131,7 @@ def workstreams(db: sqlite3.Connection, run_id: str) -> list[WorkstreamRow]:
         spec = _spec(row)
         found.append(
             WorkstreamRow(
-                **_common(row),
+                **common(row),
                 run_id=row["run_id"],
                 name=row["id"].rpartition("/")[2],
                 critical=spec.get("critical", True),
@@ -172,7 +172,7 @@ def tasks(
 
 def _task(row: sqlite3.Row) -> TaskRow:
     return TaskRow(
-        **_common(row),
+        **common(row),
         run_id=row["run_id"],
         workstream_id=row["workstream_id"],
         worker_id=row["worker_id"],
@@ -190,7 +190,7 @@ def workers(db: sqlite3.Connection, *, ended: bool = False) -> list[WorkerRow]:
     condition = "1" if ended else "e.state <> 'shutdown'"
     return [
         WorkerRow(
-            **_common(row),
+            **common(row),
             run_id=row["run_id"],
             pool=row["pool"],
             kind=row["kind"],
@@ -225,7 +225,7 @@ def _gate(row: sqlite3.Row) -> GateRow:
     spec, value = _spec(row).get("gate", {}), msgspec.json.decode(row["value"])
     check = value.get("check") or {}
     return GateRow(
-        **_common(row),
+        **common(row),
         run_id=row["run_id"],
         name=row["name"],
         type=spec.get("type", "UNIT"),
@@ -273,7 +273,8 @@ def _among(column: str, values: Sequence[str]) -> str:
     return f"{column} IN ({', '.join('?' * len(values))})" if values else "1"
 
 
-def _common(row: sqlite3.Row) -> dict[str, Any]:
+def common(row: sqlite3.Row) -> dict[str, Any]:
+    """The fields of `Row`, from a row of any machine's table."""
     return {
         "id": row["id"],
         "state": row["state"],
