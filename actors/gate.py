@@ -80,6 +80,9 @@ def decide(gate: Gate, message: Inbox, now: float) -> Decision[Gate]:
     if isinstance(message, Ticket | Refusal):
         _told_by_breaker(turn, message)
         return turn.decision()
+    if isinstance(message, m.RerunGate) and message.stale is not None:
+        hand.refuse_rerun(turn, message.stale)
+        return turn.decision()
     match gate.state:
         case State.PENDING:
             _pending(turn, message)

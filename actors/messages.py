@@ -97,7 +97,21 @@ class Unblock(Message, frozen=True):
     reason: str | None = None
 
 
-class RetryTask(Message, frozen=True):
+class HandedOn(Message, frozen=True, kw_only=True):
+    """An order that reaches its entity through the one above it. `if_version`: the version of the
+    entity that it was decided on; `stale` is the kernel's word, in the entity's own turn, that it
+    has moved since: the order is then refused for that."""
+
+    if_version: int | None = None
+    stale: str | None = None
+
+    @property
+    def entity(self) -> str:
+        """The address of the one that it is for."""
+        raise NotImplementedError
+
+
+class RetryTask(HandedOn, frozen=True):
     """To the workstream of a terminal task, which hands it on to the task: makes `<id>~2`, which
     stands for it from now on."""
 
@@ -106,14 +120,22 @@ class RetryTask(Message, frozen=True):
     reason: str | None = None
     clear_retry_count: bool = False
 
+    @property
+    def entity(self) -> str:
+        return f"task:{self.task_id}"
 
-class RerunGate(Message, frozen=True):
+
+class RerunGate(HandedOn, frozen=True):
     """To the run of an ended gate, which adds the number `n` of the new entity and hands it on."""
 
     gate_id: str
     operator: str | None = None
     reason: str | None = None
     n: int = 0
+
+    @property
+    def entity(self) -> str:
+        return f"test_gate:{self.gate_id}"
 
 
 class Approve(Message, frozen=True):

@@ -97,8 +97,11 @@ def _unblock(turn: TaskTurn, message: m.Unblock) -> None:
 def _retried(turn: TaskTurn, message: m.RetryTask) -> None:
     """Makes `<id>~2`, which begins with what this one knows of what it waits for."""
     task = turn.value
-    if task.completed_at is None or task.replaced_by is not None or task.closed:
+    ended = task.completed_at is not None
+    if message.stale is not None or not ended or task.replaced_by is not None or task.closed:
         turn.send(task.workstream, m.TaskRetried(task.address, None))
+        if message.stale is not None:
+            return refuse(turn, message.stale)
         if task.completed_at is None:
             return refuse(turn, f"{task.id} is {task.state}: cancel it first, or wait for its end")
         if task.replaced_by is not None:

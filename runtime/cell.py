@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from actors.messages import HandedOn, Refused
+
 if TYPE_CHECKING:
+    from runtime.inbox import Envelope
     from runtime.kinds import Kind
     from runtime.timers import Timer
 
@@ -90,3 +93,18 @@ class Cell:
         if not self.timers:
             return None
         return {t.key: t.due for t in self.timers.values() if not t.volatile} or None
+
+
+def as_due(cell: Cell, envelope: Envelope) -> Any:
+    """The message as the actor is to take it now: marked as stale, or else its refusal, where it is
+    an order that was decided on another version. One that is handed on is held against the version
+    of the entity that it is for, not of those on the way, which have to hear of its refusal."""
+    seen, item = envelope.if_version, envelope.item
+    handed_on = isinstance(item, HandedOn)
+    if handed_on and item.if_version is not None and item.entity == cell.address:
+        seen = item.if_version
+    if seen is None or (cell.version == seen and not cell.dirty):
+        return item
+    now = cell.version + cell.dirty
+    stale = f"{cell.id} is at version {now}, not {seen}: look again and decide anew"
+    return msgspec.structs.replace(item, stale=stale) if handed_on else Refused(stale)

@@ -76,7 +76,8 @@ def command_for(order: Order) -> tuple[str, m.Message]:
         return _of_gate(order)
     elif (order.name, kind) == ("retry", "task"):
         anew = bool(order.args.get("clear_retry_count", False))
-        retry = m.RetryTask(order.entity_id, order.operator, order.reason, anew)
+        seen = order.if_version
+        retry = m.RetryTask(order.entity_id, order.operator, order.reason, anew, if_version=seen)
         return f"workstream:{order.entity_id.rpartition('/')[0]}", retry
     else:
         message = _plain(order, kind)
@@ -129,6 +130,7 @@ def _of_gate(order: Order) -> tuple[str, m.Message]:
             return order.ref, m.Reject(order.operator, order.reason)
         case "rerun":
             run_id = order.entity_id.rpartition("/gate:")[0]
-            return f"run:{run_id}", m.RerunGate(order.entity_id, order.operator, order.reason)
+            who, why, seen = order.operator, order.reason, order.if_version
+            return f"run:{run_id}", m.RerunGate(order.entity_id, who, why, if_version=seen)
         case _:
             raise UnknownCommand(order.name, "test_gate")

@@ -2,8 +2,8 @@
 
 Invariants:
 1. What it answers is durable; what it refuses has not happened.
-2. A version that the caller saw is held against the entity's own, also where the message takes
-   another way (a retry goes to the workstream, a rerun to the run).
+2. A version that the caller saw is held against the entity's own in the turn that takes the order,
+   also where the message takes another way (a retry goes to the workstream, a rerun to the run).
 """
 
 from __future__ import annotations
@@ -41,31 +41,34 @@ async def carry_out(sup: Supervisor, ask: Ask, order: Order) -> Answer:
         ref, message = command_for(order)
     if_version = order.if_version
     if ref != order.ref:
-        if (stale := await stale_version(sup, order)) is not None:
-            return stale
-        if_version = None
+        await _version(sup, order.ref)
+        if_version = None  # its message carries it
     answer = await ask(ref, message, COMMAND_TIMEOUT_S, control=True, if_version=if_version)
     assert isinstance(answer, Answer)
     return answer
 
 
 async def stale_version(sup: Supervisor, order: Order) -> m.Refused | None:
-    """The refusal of an order that was decided on another version than the present one. Raises
-    UnknownActor: whoever hands an order on counts on an answer of the one it is for."""
-    cell = sup.router.cells.get(order.ref)
-    if cell is not None:
-        version = cell.version + cell.dirty
-    else:
-        stored = (await sup.store.load_many([order.ref])).get(order.ref)
-        if stored is None:
-            raise UnknownActor(order.ref)
-        version = stored.version
+    """The refusal of an order about what has ended that was decided on another version than the
+    present one. Raises UnknownActor."""
+    version = await _version(sup, order.ref)
     if order.if_version in {None, version}:
         return None
     return m.Refused(
         f"{order.entity_id} is at version {version}, not {order.if_version}: "
         "look again and decide anew"
     )
+
+
+async def _version(sup: Supervisor, ref: str) -> int:
+    """Raises UnknownActor: whoever hands an order on counts on an answer of the one it is for."""
+    cell = sup.router.cells.get(ref)
+    if cell is not None:
+        return cell.version + cell.dirty
+    stored = (await sup.store.load_many([ref])).get(ref)
+    if stored is None:
+        raise UnknownActor(ref)
+    return stored.version
 
 
 async def _reset(sup: Supervisor, order: Order) -> m.Message:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from actors import effects as fx
 from actors.machine import Decision, Taken
 from actors.messages import Ended, Refused
-from runtime.cell import SUSPENDED, Cell
+from runtime.cell import SUSPENDED, Cell, as_due
 from runtime.epoch import Epoch
 from runtime.errors import AlreadyExists, TurnFailed, UnknownKind
 from runtime.inbox import Envelope, Reply
@@ -198,12 +198,9 @@ class Turns:
             epoch.outbox_gone.append(envelope.outbox)
         if envelope.row or envelope.kept:
             epoch.consumed.append(envelope)
-        if envelope.if_version is not None and (cell.dirty or cell.version != envelope.if_version):
-            stale = Refused(
-                f"{cell.id} is at version {cell.version + cell.dirty}, not {envelope.if_version}: "
-                "look again and decide anew"
-            )
-            self._reply(cell, fx.Reply(stale), now, envelope.reply)
+        item = as_due(cell, envelope)
+        if item is not envelope.item and isinstance(item, Refused):
+            self._reply(cell, fx.Reply(item), now, envelope.reply)
             return
         timer = envelope.timer
         if timer is not None:
@@ -216,7 +213,7 @@ class Turns:
             else:
                 self.touch(cell)
         try:
-            decision = cell.decide(cell.value, envelope.item, now)
+            decision = cell.decide(cell.value, item, now)
             self._check(cell, decision)
         except Exception as error:  # noqa: BLE001 (a bug in one actor must not end the others)
             self._fail(cell, envelope.item, error, now, envelope.reply)

@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +226,80 @@ async def test_a_suspended_actor_is_explained_and_let_go_on_by_a_word(tmp_path: 
         assert await total(rt, ref) == 2
         again = await rt.command("release", "a", operator="ann", kind="account")
         assert isinstance(again, m.Refused)
+
+
+# --- versions ------------------------------------------------------------------------------------
+
+
+async def ended_twice(folder: Path, stack: AsyncExitStack) -> tuple[Runtime, str]:
+    """A runtime with a run that still goes on, whose task `t` and gate `no` have ended."""
+
+    async def ill() -> None:
+        raise ValueError("ill")
+
+    plan = spec.Plan(
+        run=spec.Run(name="r", on_blocked="wait"),
+        gates={
+            "ok": spec.Gate(type="UNIT", approval=True),
+            "no": spec.Gate(type="UNIT", approval=True),
+        },
+        workstreams={
+            "w": spec.Workstream(
+                tasks={
+                    "t": spec.Task(call="ill", max_retries=0, critical=False),
+                    "u": spec.Task(call="ill", gates=("ok", "no")),
+                }
+            )
+        },
+    )
+    opening = open_runtime(folder / ".state", calls={"ill": ill})
+    rt = await stack.enter_async_context(opening)
+    run = await rt.submit(plan)
+    await rt.wait_idle()
+    await rt.wait_ended(f"task:{run.id}/w/t")
+    assert isinstance(await rt.command("reject", f"{run.id}/gate:no~1", operator="ann"), m.Accepted)
+    await rt.wait_idle()
+    return rt, run.id
+
+
+def version_of(rt: Runtime, table: str, entity_id: str) -> int:
+    with closing(connect(rt.db_path)) as db:
+        query = f"SELECT version FROM {table} WHERE id = ?"
+        version: int = db.execute(query, (entity_id,)).fetchone()[0]
+        return version
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "id"), [("retry", "tasks", "/w/t"), ("rerun", "test_gates", "/gate:no~1")]
+)
+async def test_of_two_orders_on_one_version_that_come_at_once_one_is_refused_as_stale(
+    tmp_path: Path, name: str, table: str, id: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        rt, run_id = await ended_twice(tmp_path, stack)
+        seen = version_of(rt, table, run_id + id)
+        answers: list[m.Accepted | m.Refused] = []
+
+        async def ask() -> None:
+            said = await rt.command(name, run_id + id, operator="ann", if_version=seen)
+            answers.append(said)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            group.start_soon(ask)
+        assert sorted(type(said).__name__ for said in answers) == ["Accepted", "Refused"]
+        (refused,) = [said for said in answers if isinstance(said, m.Refused)]
+        assert f"not {seen}: look again" in refused.reason
+
+
+@pytest.mark.parametrize(("name", "id"), [("retry", "/w/t"), ("rerun", "/gate:no~1")])
+async def test_an_order_that_was_refused_as_stale_keeps_nobody_waiting(
+    tmp_path: Path, name: str, id: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        rt, run_id = await ended_twice(tmp_path, stack)
+        refused = await rt.command(name, run_id + id, operator="ann", if_version=999)
+        assert isinstance(refused, m.Refused)
+        assert isinstance(await rt.command("cancel", f"{run_id}/w/u", operator="ann"), m.Accepted)
+        with anyio.fail_after(20.0):
+            await rt.wait_ended(f"run:{run_id}")
