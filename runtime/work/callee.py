@@ -16,6 +16,7 @@ import traceback
 from typing import Any
 
 _CALL, _RESULT = 3, 4
+_LINE_MAX = 2_000  # characters of an error: more than anybody is shown
 
 
 def main() -> int:
@@ -57,13 +58,14 @@ def _awaited(value: Any) -> Any:
 
 def _answer(value: Any, result_max: int) -> int:
     try:
-        text = json.dumps({"result": value}, allow_nan=False)
+        # Half a character, of a name that is no text, is no JSON to others.
+        text = json.dumps({"result": value}, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        text, said = "", f"result left out: {error}"
+        text, said = b"", f"result left out: {error}"
     else:
         said = f"result left out: longer than {result_max} bytes"
     if text and len(text) <= result_max:
-        os.write(_RESULT, text.encode())
+        os.write(_RESULT, text)
     else:
         sys.stderr.write(f"{said}\n")
     return 0
@@ -72,7 +74,8 @@ def _answer(value: Any, result_max: int) -> int:
 def _fail(reason: str, error: Exception, before: str = "", after: str = "") -> int:
     ours = error.__traceback__
     traceback.print_exception(error.with_traceback(ours.tb_next if ours else None))
-    line = f"{before}{type(error).__name__}: {error}".splitlines()[0] + after
+    line = f"{before}{type(error).__name__}: {error}".splitlines()[0][:_LINE_MAX] + after
+    line = line.encode(errors="backslashreplace").decode()
     os.write(_RESULT, json.dumps({"reason": reason, "error": line}).encode())
     return 1
 

@@ -34,6 +34,16 @@ def odd():
 def long(size):
     return "x" * size
 
+def absent():
+    raise FileNotFoundError(os.fsdecode(b"\\xff"))
+
+def name():
+    return os.fsdecode(b"\\xff")
+
+def scribble(text, repeat=1):
+    os.write(4, text.encode() * repeat)
+    os._exit(0)
+
 def ring(path):
     with open(path, "w") as bell:
         print(os.getpid(), file=bell)
@@ -157,3 +167,40 @@ async def test_a_callable_ends_when_it_is_withdrawn(desk: Desk, tmp_path: Path) 
 def _child(desk: Desk) -> int:
     assert desk.uet is not None
     return desk.uet.pid
+
+
+@pytest.mark.parametrize(
+    ("text", "repeat"),
+    [
+        ("no json", 1),
+        ('{"error": 5}', 1),
+        ('{"reason": 5, "result": 1}', 1),
+        ('{"reason": "lost", "result": 1}', 1),
+        ("[", 100_000),
+        ("[", 3_000_000),
+        ('{"result": "\\ud800"}', 1),
+    ],
+    ids=["no json", "error", "reason", "another reason", "deep", "long", "half a character"],
+)
+async def test_what_is_left_in_the_place_of_a_result_and_is_none_is_left_out(
+    desk: Desk, text: str, repeat: int
+) -> None:
+    outcome = await desk.do(call="jobs:scribble", kwargs={"text": text, "repeat": repeat})
+    assert (outcome.exit_code, outcome.reason, outcome.result) == (0, None, None)
+    assert (await desk.do(call="jobs:add", kwargs={"a": 1})).result == {"sum": 2}
+
+
+async def test_a_name_that_is_no_text_is_told_in_an_error_and_left_out_as_a_result(
+    desk: Desk,
+) -> None:
+    failed = await desk.do(call="jobs:absent")
+    assert (failed.reason, failed.error) == ("error", "FileNotFoundError: \\udcff")
+    named = await desk.do(call="jobs:name")
+    assert (named.exit_code, named.result) == (0, None)
+    assert "result left out" in desk.output("t2").read_text()
+
+
+async def test_of_an_endless_error_the_beginning_is_told(desk: Desk) -> None:
+    failed = await desk.do(call="jobs:fail", kwargs={"text": "x" * 300_000})
+    assert failed.error is not None
+    assert failed.error.startswith("ValueError: xxx")

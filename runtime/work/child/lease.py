@@ -39,6 +39,7 @@ _KILL_AGAIN_S = 0.02
 _KILL_AGAIN_MAX_S = 1.0
 _PROGRESS_MAX = 200  # characters: one line of a list
 _LOOK_MAX = 2048
+_TAKEN_MAX = 128 << 10  # twice the longest result: what else is left there is none
 
 
 class Lease:
@@ -239,7 +240,8 @@ class Lease:
     def _taken(self, descriptor: int | None) -> str | None:
         if descriptor is None:
             return None
-        content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        size = os.fstat(descriptor).st_size
+        content = os.pread(descriptor, size, 0) if size <= _TAKEN_MAX else b""
         os.close(descriptor)
         return content.decode(errors="replace") or None
 
