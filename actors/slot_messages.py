@@ -61,6 +61,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     retry_after_s: float | None = None  # the tool said so, by the pattern of its rate limit
     confinement: str | None = None  # what really stood around the work: "none", "write-fence"
     check: Check | None = None  # of a gate's command
+    by_hand: bool = False  # lost because a person had its worker's process ended
 
     def why(self) -> str:
         """How it ended, in a few words."""
@@ -325,7 +326,9 @@ class EndWork(Message, frozen=True):
 
 
 class StopUet(Message, frozen=True):
-    """From a worker to its uet worker. `kill`: now; else after what runs."""
+    """From a worker to its uet worker. `kill`: now; else after what runs. `by_hand`: a person's
+    will, for which what runs is not to blame."""
 
     kill: bool = False
     reason: str | None = None
+    by_hand: bool = False

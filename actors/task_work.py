@@ -171,10 +171,11 @@ def _told_to_wait(turn: TaskTurn, outcome: Outcome) -> None:
 
 
 def _lost(turn: TaskTurn, outcome: Outcome) -> None:
-    """No fault of the work, so no attempt is burned; the owner's own end does not even count."""
+    """No fault of the work, so no attempt is burned; the owner's own end, and what a person did to
+    its worker, do not even count."""
     task = turn.value
-    if outcome.error == m.OWNER_RESTARTED:
-        return moves.wait(turn, m.OWNER_RESTARTED, 0.0)
+    if outcome.error == m.OWNER_RESTARTED or outcome.by_hand:
+        return moves.wait(turn, outcome.why(), 0.0)
     losses = task.losses + 1
     turn.change(losses=losses, exit_code=outcome.exit_code)
     if losses < LOSSES_MAX:

@@ -115,6 +115,7 @@ class UetWorker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     withdrawn: bool = False  # its lease's work was asked to end
     stopping: bool = False  # its process was asked to end
     wanted: Wanted | None = None  # an override that waits for that end
+    by_hand: bool = False  # a person had it killed: what it runs is not to blame
 
 
 class UetMetadata(msgspec.Struct, frozen=True, gc=False):
@@ -173,7 +174,7 @@ def _spawning(uet: UetWorker, message: Event, now: float) -> Decision[UetWorker]
         case StopUet():
             return _stop(uet, message)
         case Execute():
-            return Decision(uet, (), (_lost(message, "its process is not up"),))
+            return Decision(uet, (), (_lost(uet, message, "its process is not up"),))
         case WorkEnded() | Launched() | EndWork() | Heartbeat():
             return Decision(uet)  # nothing runs here yet: of no lease of ours
         case Recovered() | Announce():
@@ -183,7 +184,7 @@ def _spawning(uet: UetWorker, message: Event, now: float) -> Decision[UetWorker]
 def _idle(uet: UetWorker, message: Event, now: float) -> Decision[UetWorker]:
     match message:
         case Execute() if uet.stopping:
-            return Decision(uet, (), (_lost(message, "its process was stopped"),))
+            return Decision(uet, (), (_lost(uet, message, "its process was stopped"),))
         case Execute():
             taken = replace(uet, lease=message.lease, task=message.task)
             edge = _edge(taken, State.BUSY, "task_assigned")
@@ -225,7 +226,7 @@ def _busy(uet: UetWorker, message: Event, now: float) -> Decision[UetWorker]:
             draining = replace(stop.state, state=State.DRAINING, reason=message.reason)
             return Decision(draining, (edge,), stop.effects)
         case Execute():
-            return Decision(uet, (), (_lost(message, "its process is busy"),))
+            return Decision(uet, (), (_lost(uet, message, "its process is busy"),))
         case Begin() | ProcessStarted() | Recovered() | Announce():
             return Decision(uet)
 
@@ -249,7 +250,7 @@ def _draining(uet: UetWorker, message: Event, now: float) -> Decision[UetWorker]
         case StopUet():
             return _stop(uet, message) if message.kill else Decision(uet)
         case Execute():
-            return Decision(uet, (), (_lost(message, "its process is draining"),))
+            return Decision(uet, (), (_lost(uet, message, "its process is draining"),))
         case Begin() | ProcessStarted() | Recovered() | Announce():
             return Decision(uet)
 
@@ -257,7 +258,7 @@ def _draining(uet: UetWorker, message: Event, now: float) -> Decision[UetWorker]
 def _terminated(uet: UetWorker, message: Event) -> Decision[UetWorker]:
     match message:
         case Execute():
-            return Decision(uet, (), (_lost(message, uet.reason or "its process is gone"),))
+            return Decision(uet, (), (_lost(uet, message, uet.reason or "its process is gone"),))
         case ProcessStarted():
             # Started by the last effect of an owner that had ended meanwhile: nobody waits for it.
             return Decision(uet, (), (StopProcess(_address(uet), kill=True),))
@@ -292,7 +293,7 @@ def _stop(uet: UetWorker, message: StopUet) -> Decision[UetWorker]:
     if uet.stopping and not message.kill:
         return Decision(uet)
     stop = StopProcess(_address(uet), message.kill, uet.spec.worker.slot.kill_timeout_s)
-    return Decision(replace(uet, stopping=True), (), (stop,))
+    return Decision(replace(uet, stopping=True, by_hand=uet.by_hand or message.by_hand), (), (stop,))
 
 
 def _overridden(uet: UetWorker, order: Override) -> Decision[UetWorker]:
@@ -306,7 +307,7 @@ def _overridden(uet: UetWorker, order: Override) -> Decision[UetWorker]:
         edge = _edge(uet, State.DRAINING, "shutdown_requested", **said)
         draining = replace(uet, state=State.DRAINING, reason=order.reason, wanted=wanted(order))
         return Decision(draining, (edge,), (row, Reply(Accepted("is draining", uet.id))))
-    stop = _stop(uet, StopUet(kill=True, reason=order.reason))
+    stop = _stop(uet, StopUet(kill=True, reason=order.reason, by_hand=True))
     text = f"is {order.target} once its process is proven dead"
     effects = (row, *stop.effects, Reply(Accepted(text, uet.id)))
     return Decision(replace(stop.state, wanted=wanted(order)), (), effects)
@@ -322,8 +323,8 @@ def _gone(uet: UetWorker, message: ProcessExited, trigger: str, now: float) -> D
     crashed = by_hand is not None or (message.crashed and trigger in {"crashed", "spawn_failed"})
     effects: tuple[Effect, ...] = (Send(_slot(uet), UetEnded(_address(uet), crashed, reason)),)
     if uet.lease is not None:
-        outcome = Outcome(reason="lost", error=reason, infrastructure=True)
-        effects = (_finished(uet, outcome), *effects)
+        lost = Outcome(reason="lost", error=reason, infrastructure=True, by_hand=uet.by_hand)
+        effects = (_finished(uet, lost), *effects)
     return Decision(ended, (edge,), effects)
 
 
@@ -396,6 +397,6 @@ def _finished(uet: UetWorker, outcome: Outcome) -> Send:
     return Send(uet.task, WorkFinished(uet.lease, outcome))
 
 
-def _lost(work: Execute, why: str) -> Send:
-    outcome = Outcome(reason="lost", error=why, infrastructure=True)
+def _lost(uet: UetWorker, work: Execute, why: str) -> Send:
+    outcome = Outcome(reason="lost", error=why, infrastructure=True, by_hand=uet.by_hand)
     return Send(work.task, WorkFinished(work.lease, outcome))

@@ -400,7 +400,8 @@ def _override(turn: WorkerTurn, order: m.Override) -> None:
     turn.change(wanted=wanted(order), ready=False, replacing=True)
     if worker.uet_id is not None:
         why = f"overridden by {order.operator}: {order.reason}"
-        turn.send(f"uet_worker:{worker.uet_id}", m.StopUet(kill=True, reason=why), control=True)
+        stop = m.StopUet(kill=True, reason=why, by_hand=True)
+        turn.send(f"uet_worker:{worker.uet_id}", stop, control=True)
     text = f"is {order.target} once {worker.task_id} has left it, dead"
     return turn.effects.append(Reply(m.Accepted(text, worker.id)))
 

@@ -260,6 +260,17 @@ def test_a_busy_slot_kills_its_process_and_gets_a_new_one_once_the_lease_is_back
     assert sent(over, slot_kit.NEXT) == [m.Begin()]
 
 
+@pytest.mark.parametrize("kill_again", [(), (m.StopUet(kill=True),)], ids=["once", "twice"])
+def test_the_task_of_a_process_that_was_killed_by_hand_hears_whose_doing_it_was(
+    kill_again: tuple[Any, ...],
+) -> None:
+    (stop,) = sent(step(worker_machine, SLOTS["busy"], order("failed")), slot_kit.UET)
+    for killed in ((stop,), (order("terminated"),)):
+        gone = step(uet_machine, PROCESSES["busy"], *killed, *kill_again, uet_kit.GONE)
+        (finished,) = sent(gone, uet_kit.TASK)
+        assert finished.outcome.by_hand
+
+
 def test_a_slot_whose_task_ends_before_the_process_gets_its_new_one_when_that_is_gone() -> None:
     asked = after(worker_machine, SLOTS["busy"], order("idle"), slot_kit.ENDED)
     assert (asked.state, asked.ready) == ("idle", False)

@@ -246,6 +246,13 @@ def test_the_end_of_the_owner_counts_neither_as_attempt_nor_as_loss() -> None:
     assert timers(decision) == {"backoff": 10.0}
 
 
+def test_what_a_person_did_to_its_worker_counts_neither_as_attempt_nor_as_loss() -> None:
+    gone = finished(reason="lost", error="overridden by ann: x", infrastructure=True, by_hand=True)
+    decision = step(machine, running(), gone)
+    assert (decision.state.retry_count, decision.state.losses) == (0, 0)
+    assert (decision.state.reason, timers(decision)) == ("overridden by ann: x", {"backoff": 10.0})
+
+
 # --- execution timeout ---------------------------------------------------------------------------
 
 
