@@ -115,6 +115,7 @@ class GateMetadata(msgspec.Struct, frozen=True, gc=False):
     output_bytes: int
     output_digest: str | None
     truncated: bool
+    confinement: str | None
 
 
 def create(seed: GateSeed, now: float) -> Gate:
@@ -167,6 +168,7 @@ class GateTurn(Turn[Gate]):
             outcome.output_bytes,
             outcome.output_digest,
             outcome.truncated,
+            outcome.confinement,
         )
         self.take(target, trigger, metadata, reason=reason, operator=operator, **changes)
 

@@ -284,11 +284,17 @@ def test_a_running_gate_goes_on_whatever_its_own_gates_say_now() -> None:
 
 def test_an_event_of_a_gate_carries_its_outcome() -> None:
     outcome = Outcome(
-        exit_code=0, duration_s=2.0, output_bytes=9, output_digest="d", truncated=True
+        exit_code=0,
+        duration_s=2.0,
+        output_bytes=9,
+        output_digest="d",
+        truncated=True,
+        confinement="none",
     )
     metadata = step(machine, RUNNING, ended(outcome)).edges[0].metadata
     assert (metadata.exit_code, metadata.duration_seconds, metadata.tries) == (0, 2.0, 1)
     assert (metadata.output_bytes, metadata.output_digest, metadata.truncated) == (9, "d", True)
+    assert metadata.confinement == "none"
 
 
 def test_an_event_and_the_row_of_a_gate_say_how_its_verdict_came_about() -> None:
