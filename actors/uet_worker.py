@@ -293,7 +293,9 @@ def _stop(uet: UetWorker, message: StopUet) -> Decision[UetWorker]:
     if uet.stopping and not message.kill:
         return Decision(uet)
     stop = StopProcess(_address(uet), message.kill, uet.spec.worker.slot.kill_timeout_s)
-    return Decision(replace(uet, stopping=True, by_hand=uet.by_hand or message.by_hand), (), (stop,))
+    return Decision(
+        replace(uet, stopping=True, by_hand=uet.by_hand or message.by_hand), (), (stop,)
+    )
 
 
 def _overridden(uet: UetWorker, order: Override) -> Decision[UetWorker]:
