@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from runtime.limits import CAUSE_CHARS_MAX
+
 
 class BanksmanError(Exception):
     """The common root."""
@@ -88,3 +90,13 @@ class NotConfined(BanksmanError):
     def __init__(self, pool: str, why: str, cure: str) -> None:
         super().__init__(f"the pool {pool} cannot be confined here: {why}; {cure}")
         self.pool = pool
+
+
+def cause_of(error: BaseException) -> str:
+    """Its type and text, such that it can be stored, whatever a user's exception has to say."""
+    try:
+        text = str(error)
+    except Exception as second:  # noqa: BLE001 (a user's __str__)
+        text = f"and its text raises {type(second).__name__}"
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return f"{type(error).__name__}: {text[:CAUSE_CHARS_MAX]}"

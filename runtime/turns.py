@@ -21,13 +21,12 @@ from actors.machine import Decision, Taken
 from actors.messages import Ended, Refused
 from runtime.cell import SUSPENDED, Cell, as_due
 from runtime.epoch import Epoch
-from runtime.errors import AlreadyExists, TurnFailed, UnknownKind
+from runtime.errors import AlreadyExists, TurnFailed, UnknownKind, cause_of
 from runtime.inbox import Envelope, Reply
 from runtime.limits import (
     ABSENT_MAX,
     ACTOR_FAILURES_MAX,
     ACTOR_QUANTUM_TURNS,
-    CAUSE_CHARS_MAX,
     CHAIN_ACTORS,
     CHAIN_TURNS_MAX,
     EPOCH_ROWS_MAX,
@@ -276,7 +275,7 @@ class Turns:
     def _fail(
         self, cell: Cell, message: Any, error: Exception, now: float, reply: Reply | None
     ) -> None:
-        cause = _cause(error)
+        cause = cause_of(error)
         self.router.bury(cell.address, message, cause)
         cell.failures += 1
         if type(cell.decide) is not partial:
@@ -485,13 +484,3 @@ def _check_watch(effect: fx.Watch) -> None:
 
 def _short(value: Any) -> str:
     return f"{value!r:.80}"
-
-
-def _cause(error: Exception) -> str:
-    """Its type and text, such that it can be stored, whatever a user's exception has to say."""
-    try:
-        text = str(error)
-    except Exception as second:  # noqa: BLE001 (a user's __str__)
-        text = f"and its text raises {type(second).__name__}"
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return f"{type(error).__name__}: {text[:CAUSE_CHARS_MAX]}"

@@ -30,6 +30,7 @@ BROAD_EXCEPTS = {
     ("runtime/cli/app.py", "_run"),  # the command's one error boundary
     ("runtime/cli/joining.py", "_read"),  # handed to the thread that waits for it
     ("runtime/control/server.py", "_answer"),  # one request must not end the owner's run
+    ("runtime/errors.py", "cause_of"),  # a user's __str__
     ("runtime/opening.py", "_running"),  # raised again, outside of the group
     ("runtime/perform.py", "_once"),  # a user's performer
     ("runtime/sim/effects.py", "_once"),  # a user's performer
@@ -37,7 +38,6 @@ BROAD_EXCEPTS = {
     ("runtime/sim/expectations.py", "_holds"),  # a user's promise
     ("runtime/sim/space.py", "_take"),  # what a search is looking for
     ("runtime/turns.py", "activate"),  # a bug in one actor must not end the others
-    ("runtime/turns.py", "_cause"),  # a user's __str__
     ("runtime/turns.py", "take_envelope"),  # a bug in one actor must not end the others
     ("runtime/work/callee.py", "main"),  # a user's callable, and the import of its module
     ("runtime/work/child/launch.py", "_become"),  # a fork that must end there

@@ -27,6 +27,7 @@ import msgspec
 from actors.effects import Address, Offer, StartProcess, StopProcess, Withdraw
 from actors.messages import Outcome, ProcessExited, ProcessStarted, WorkEnded
 from runtime.clock import Clock
+from runtime.errors import cause_of
 from runtime.work.calls import Call, CallNotFound, Manner, imported
 from runtime.work.child.facts import signature
 from runtime.work.child.proc import boot_id
@@ -268,7 +269,8 @@ class Inline:
         ours = error.__traceback__
         while ours is not None and ours.tb_frame.f_code.co_filename == __file__:
             ours = ours.tb_next
-        text = "".join(traceback.format_exception(error.with_traceback(ours))).encode()
+        lines = traceback.format_exception(error.with_traceback(ours))
+        text = "".join(lines).encode(errors="backslashreplace")
         effect = lease.effect
         path = output_path(self._site.output_dir, effect.task_id, effect.attempt)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -276,7 +278,7 @@ class Inline:
             file.write(text)  # for the reader of its log; the outcome says what counts
         return Outcome(
             reason="error",
-            error=one_line(f"{type(error).__name__}: {error}".removesuffix(": "), self._limits),
+            error=one_line(cause_of(error).removesuffix(": "), self._limits),
             output_bytes=len(text),
             output_digest=f"sha256:{hashlib.sha256(text).hexdigest()}",
             signature=signature("error", text),

@@ -107,6 +107,33 @@ async def test_a_result_is_cut_loose_from_the_programs_objects(desk: Desk) -> No
     assert outcome.result == {"n": [1]}
 
 
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no word")
+
+
+@pytest.mark.parametrize("manner", ["async", "thread", "here"])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (FileNotFoundError("\udcff"), "FileNotFoundError: \\udcff"),
+        (Mute(), "Mute: and its text raises RuntimeError"),
+    ],
+    ids=["half a character", "no text"],
+)
+async def test_whatever_a_callable_raises_it_has_failed(
+    desk: Desk, manner: str, error: Exception, told: str
+) -> None:
+    async def later() -> None:
+        raise error
+
+    def now() -> None:
+        raise error
+
+    outcome = await call(desk, later if manner == "async" else now, inline=manner == "here")
+    assert (outcome.reason, outcome.error) == ("error", told)
+
+
 @pytest.mark.parametrize("manner", ["async", "thread", "here"])
 async def test_a_callable_that_raises_has_failed_and_its_traceback_is_its_output(
     desk: Desk, manner: str
