@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from actors.messages import Performed
+from runtime.errors import cause_of
 from runtime.inbox import Envelope
 
 if TYPE_CHECKING:
@@ -83,4 +84,4 @@ class Performers:
         try:
             return Performed(key, result=await performer(key, payload, perhaps_done))
         except Exception as error:  # noqa: BLE001 (a user's code: its failure is the actor's to judge)
-            return Performed(key, error=f"{type(error).__name__}: {error}")
+            return Performed(key, error=cause_of(error))

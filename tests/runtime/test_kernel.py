@@ -257,6 +257,28 @@ async def test_an_unfinished_effect_is_offered_again_with_its_key(tmp_path: Path
     assert offered == [("m1", True)]
 
 
+@pytest.mark.parametrize("text", ["\udcff", None], ids=["half a character", "no text"])
+async def test_a_performer_that_fails_without_a_text_to_tell_has_failed(
+    tmp_path: Path, text: str | None
+) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            assert text is not None
+            return text
+
+    async def fail(_key: str, _payload: Any, _perhaps_done: bool) -> None:
+        raise Mute
+
+    async with opened(tmp_path, performers={"mail": fail}) as rt:
+        ref = await account(rt, "a")
+        await rt.tell(ref, Do("mail", "m1"))
+        with anyio.fail_after(20.0):
+            while not await seen(rt, ref):
+                await anyio.lowlevel.checkpoint()
+        (told,) = await seen(rt, ref)
+    assert told.startswith("performed m1 None Mute: ")
+
+
 async def test_a_missing_or_failing_performer_is_an_outcome(tmp_path: Path) -> None:
     async def fail(_key: str, _payload: Any, _perhaps_done: bool) -> None:
         raise OSError("no line")
