@@ -56,21 +56,18 @@ class Decision(msgspec.Struct, Generic[S], frozen=True, gc=False):
     effects: tuple[Any, ...] = ()
 
 
-class Turn(Generic[V]):
+class Turn(msgspec.Struct, Generic[V], gc=False):
     """What a turn has decided so far. It changes in place, its values do not.
 
     `move` takes an edge and stamps the end: `reason` and, in a terminal state, `completed_at` are
     the value's. Machines with more to say at every edge extend it.
     """
 
-    __slots__ = ("chart", "edges", "effects", "now", "value")
-
-    def __init__(self, chart: Chart, value: V, now: float) -> None:
-        self.chart = chart
-        self.value = value
-        self.now = now
-        self.edges: list[Taken] = []
-        self.effects: list[Effect] = []
+    chart: Chart
+    value: V
+    now: float
+    edges: list[Taken] = []
+    effects: list[Effect] = []
 
     def change(self, **changes: Any) -> None:
         """Replaces fields of the value."""

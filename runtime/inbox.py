@@ -7,52 +7,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 if TYPE_CHECKING:
     from runtime.timers import Timer
 
 
-class Envelope:
-    """A message with what the kernel must know of its way.
+class Envelope(msgspec.Struct, eq=False):
+    """A message with what the kernel must know of its way. Equal to itself only.
 
     A plain tell from outside travels bare, without an envelope: it is the hot path.
     """
 
-    __slots__ = (
-        "control",
-        "if_version",
-        "item",
-        "kept",
-        "outbox",
-        "reply",
-        "row",
-        "taken",
-        "timer",
-        "to",
-    )
-
-    def __init__(
-        self,
-        to: str,
-        item: Any,
-        *,
-        control: bool = False,
-        kept: bool = False,
-        reply: Reply | None = None,
-        row: int = 0,
-        timer: Timer | None = None,
-        outbox: int = 0,
-        if_version: int | None = None,
-    ) -> None:
-        self.to = to
-        self.item = item
-        self.control = control
-        self.kept = kept  # from outside: the shell keeps it until its epoch is durable
-        self.reply = reply
-        self.row = row  # its row in the store, 0 while it has none
-        self.timer = timer
-        self.outbox = outbox  # the row of the Perform that this is the outcome of
-        self.if_version = if_version  # answered `Refused` unless the actor is at this version
-        self.taken = False  # consumed, or void since the epoch that sent it was discarded
+    to: str
+    item: Any
+    control: bool = False
+    kept: bool = False
+    """From outside: the shell keeps it until its epoch is durable."""
+    reply: Reply | None = None
+    row: int = 0
+    """Its row in the store, 0 while it has none."""
+    timer: Timer | None = None
+    outbox: int = 0
+    """The row of the Perform that this is the outcome of."""
+    if_version: int | None = None
+    """Answered `Refused` unless the actor is at this version."""
+    taken: bool = False
+    """Consumed, or void since the epoch that sent it was discarded."""
 
 
 class Reply:

@@ -12,22 +12,21 @@ import heapq
 import itertools
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     from runtime.cell import Cell
 
 _SWEEP_MIN = 1024
 
 
-class Timer:
+class Timer(msgspec.Struct, eq=False):
     """One armed timer of one cell."""
 
-    __slots__ = ("cell", "due", "key", "volatile")
-
-    def __init__(self, cell: Cell, key: str, due: float, volatile: bool) -> None:
-        self.cell = cell
-        self.key = key
-        self.due = due
-        self.volatile = volatile
+    cell: Cell
+    key: str
+    due: float
+    volatile: bool
 
     @property
     def armed(self) -> bool:

@@ -29,30 +29,17 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
         return f"{self.kind}:{self.id}"
 
 
-class Change:
+class Change(msgspec.Struct, eq=False):
     """An actor's row as it is at the end of an epoch: one per actor that changed."""
 
-    __slots__ = ("audit_seq", "is_new", "kind", "metadata", "n", "timers", "value", "version")
-
-    def __init__(
-        self,
-        kind: Kind,
-        n: int,
-        value: Any,
-        timers: dict[str, float] | None,
-        version: int,
-        audit_seq: int,
-        metadata: str,
-        is_new: bool,
-    ) -> None:
-        self.kind = kind
-        self.n = n
-        self.value = value
-        self.timers = timers
-        self.version = version
-        self.audit_seq = audit_seq
-        self.metadata = metadata
-        self.is_new = is_new
+    kind: Kind
+    n: int
+    value: Any
+    timers: dict[str, float] | None
+    version: int
+    audit_seq: int
+    metadata: str
+    is_new: bool
 
 
 class Batch:
