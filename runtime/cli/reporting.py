@@ -78,11 +78,12 @@ def report_lines(found: Report, *, short: bool = False) -> Iterator[str]:
         return
     yield from _some("failed", found.failed, cut)
     yield from _some("not ended", found.waiting, cut)
-    gates = [g for g in found.gates if g.state != "passed"]
-    if found.gates:
+    again = {g.retry_of for g in found.gates}  # one that was run again stands in its rerun
+    newest = [g for g in found.gates if g.id not in again]
+    gates = [g for g in newest if g.state != "passed"]
+    if newest:
         yield ""
-        passed = len(found.gates) - len(gates)
-        yield f"{paint('gates', 'bold')}  {passed}/{len(found.gates)} passed"
+        yield f"{paint('gates', 'bold')}  {len(newest) - len(gates)}/{len(newest)} passed"
         for gate in gates:
             yield f"  {gate.id.removeprefix(cut)}  {state(gate.state)}{_why(gate.reason, cut)}"
     if found.slowest:

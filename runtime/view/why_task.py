@@ -134,6 +134,8 @@ def _blocked(db: sqlite3.Connection, said: Explanation, task: Standing) -> None:
         blocker = at_address(db, source)  # or what replaced it; none where it is a person
         if blocker is not None:
             _remedy(said, blocker)
+    if task.causes and all(source.startswith("operator:") for source, _ in task.causes):
+        said.summary = "a person blocked it: only a person can move it"
     if not said.causes and task.reason:
         said.because(task.reason)
     said.move(f"banksman unblock {task.id}", "waives what blocks it and goes on without")

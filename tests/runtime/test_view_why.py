@@ -331,3 +331,11 @@ def test_a_task_behind_a_blocked_one_is_told_to_look_there_not_to_retry_it(recor
     said = commands(explained(record, "task", task))
     assert f"banksman why {W}/a" in said
     assert f"banksman retry {W}/a" not in said
+
+
+def test_a_task_that_a_person_blocked_blames_no_dependency(record: Record) -> None:
+    after = Waits(causes=(Cause("operator:ada", Standing.STALLED, "not today"),))
+    task = record.add("task", a_task("a"), ("blocked", "dependency_failed"), after=after)
+    said = explained(record, "task", task)
+    assert said.summary.startswith("a person blocked it")
+    assert texts(said) == "operator ada: not today"
