@@ -98,5 +98,9 @@ def cause_of(error: BaseException) -> str:
         text = str(error)
     except Exception as second:  # noqa: BLE001 (a user's __str__)
         text = f"and its text raises {type(second).__name__}"
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return f"{type(error).__name__}: {text[:CAUSE_CHARS_MAX]}"
+    return f"{type(error).__name__}: {storable(text)[:CAUSE_CHARS_MAX]}"
+
+
+def storable(text: str) -> str:
+    """`text`, where it holds bytes that were no text (as names of files may) with those escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()

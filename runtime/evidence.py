@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from runtime.errors import storable
 from runtime.limits import EVIDENCE_EDGE_BYTES_MAX, EVIDENCE_QUOTED_CHARS_MAX
 
 
@@ -61,5 +62,5 @@ def keep(evidence: Evidence, output: Path, entity_id: str) -> Kept:
         file.flush()
         os.fsync(file.fileno())
     end = evidence.kept.decode(errors="replace").strip()[-EVIDENCE_QUOTED_CHARS_MAX:]
-    said = f"{evidence.path}, {evidence.size} bytes, sha256 {evidence.sha256}"
+    said = f"{storable(evidence.path)}, {evidence.size} bytes, sha256 {evidence.sha256}"
     return Kept(path, is_new, f"{said}, kept as {output.name}/{name}:\n{end}")

@@ -25,7 +25,7 @@ from runtime import hand
 from runtime.cell import Cell
 from runtime.commands import Order, UnknownCommand
 from runtime.epoch import Epoch
-from runtime.errors import ActorSuspended, OutcomeUnknown, TurnFailed, UnknownActor
+from runtime.errors import ActorSuspended, OutcomeUnknown, TurnFailed, UnknownActor, storable
 from runtime.events import Events
 from runtime.guarding import breakers
 from runtime.identity import new_run_id
@@ -423,6 +423,8 @@ class Runtime:
         """Carries out an operator's command; durable when it returns. Raises UnknownActor."""
         if entity_id is None:
             raise UnknownCommand(name)
+        # From a command line that may hold any bytes: the store takes text alone.
+        operator, reason = storable(operator), reason and storable(reason)
         said: dict[str, Any] = {"operator": operator, "reason": reason, "if_version": if_version}
         kind = args.pop("kind", None)
         order = Order(name=name, entity_id=entity_id, kind=kind, args=args, **said)

@@ -190,6 +190,24 @@ async def test_of_what_was_shown_for_an_order_that_was_not_taken_nothing_is_kept
         assert list((tmp_path / ".state" / "output").glob("*override*")) == []
 
 
+async def test_a_word_that_is_no_text_is_put_on_record_as_one(tmp_path: Path) -> None:
+    shown = tmp_path / "\udcff"
+    shown.write_bytes(b"all is well\n")
+    args: dict[str, Any] = {"target": "cancelled", "shown": evidence.read(shown)}
+    async with waiting(tmp_path) as (rt, run_id):
+        orders = (
+            await rt.command("pause", run_id, operator="\udcfe", reason="\udcff"),
+            await rt.command("override", f"{run_id}/w/t", operator="a", reason="\udcff", **args),
+        )
+        assert [type(answer) for answer in orders] == [m.Accepted, m.Accepted]
+        assert rt.suspended() == {}
+        with closing(connect(rt.db_path)) as db:
+            said = db.execute(
+                "SELECT operator, reason FROM state_transitions WHERE to_state='paused'"
+            )
+            assert said.fetchall() == [("\\udcfe", "\\udcff")]
+
+
 # --- what is not there ---------------------------------------------------------------------------
 
 
