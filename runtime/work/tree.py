@@ -25,21 +25,18 @@ from pathlib import Path
 import anyio
 import msgspec
 
+from runtime.git import HARMLESS, Overflow, environment, prepare_bare, run_git, settings
+
 # Above this, looking costs more than most gates: 50,000 files are 5 MiB of names.
 NAMES_BYTES_MAX = 64 << 20
 IGNORED_MAX = 200_000
 # What tools write beside sources at every run, and check for themselves before they use it.
 CACHES = frozenset({"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"})
 
-_ATTRIBUTES = "* -text -eol -ident -filter -working-tree-encoding -diff -merge\n"
 _OURS = (
     *("core.bare=false", "core.fileMode=true", "core.symlinks=true", "core.ignoreCase=false"),
     *("core.autocrlf=false", "core.checkStat=default", "core.trustctime=true"),
     *("core.splitIndex=false", "core.sparseCheckout=false", "core.attributesFile=/dev/null"),
-)
-_HARMLESS = (
-    *("core.fsmonitor=false", "core.untrackedCache=false", "core.hooksPath=/dev/null"),
-    *("core.protectNTFS=true", "core.protectHFS=true"),
 )
 _GITLINK = b"160000 "
 
@@ -91,16 +88,16 @@ class Trees:
     async def _look(self, cwd: str) -> Tree:
         asked = ("rev-parse", "--path-format=absolute", "--show-toplevel", "--absolute-git-dir")
         try:
-            said = await self._run(cwd, _HARMLESS, *asked, "--git-path", "info/exclude")
+            said = await self._run(cwd, HARMLESS, *asked, "--git-path", "info/exclude")
         except NoTree:
             # Git also says so of a repository that belongs to somebody else.
             raise NoTree("the folder is in no git work tree of this user") from None
         top, git_dir, exclude = map(os.fsdecode, said.split(b"\n")[:3])
-        await anyio.to_thread.run_sync(self._prepare)
+        await anyio.to_thread.run_sync(prepare_bare, self._dir)
         digest = hashlib.sha256(os.fsencode(top)).hexdigest()[:16]
         own = _Own(self, top, exclude, self._dir / f"{digest}.index")
         tracked = await self._run(
-            top, _HARMLESS, f"--git-dir={git_dir}", f"--work-tree={top}", "ls-files", "-z"
+            top, HARMLESS, f"--git-dir={git_dir}", f"--work-tree={top}", "ls-files", "-z"
         )
         try:
             tree = await own.tree(_names(tracked))
@@ -118,14 +115,6 @@ class Trees:
         inside = os.path.relpath(self._state_dir, top)
         return None if inside.startswith("..") else os.fsencode(inside) + b"/"
 
-    def _prepare(self) -> None:
-        if not (self._dir / "HEAD").exists():
-            (self._dir / "info").mkdir(mode=0o700, parents=True, exist_ok=True)
-            for folder in ("objects", "refs"):
-                (self._dir / folder).mkdir(exist_ok=True)
-            (self._dir / "info" / "attributes").write_text(_ATTRIBUTES)
-            (self._dir / "HEAD").write_text("ref: refs/heads/none\n")
-
     @property
     def dir(self) -> Path:
         return self._dir
@@ -139,28 +128,23 @@ class Trees:
         index: Path | None = None,
     ) -> bytes:
         assert self._git is not None
-        settings = [word for setting in config for word in ("-c", setting)]
-        env = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": str(self._dir),
-            "XDG_CONFIG_HOME": str(self._dir),
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CONFIG_GLOBAL": "/dev/null",
-            "GIT_ATTR_NOSYSTEM": "1",
-            "GIT_OPTIONAL_LOCKS": "0",
-            "GIT_NO_REPLACE_OBJECTS": "1",
-            "GIT_TERMINAL_PROMPT": "0",
-            "LC_ALL": "C",
-            **({"GIT_INDEX_FILE": str(index)} if index is not None else {}),
-            **self._marks,
-        }
-        return await _output([self._git, *settings, *args], cwd, env, given)
+        own = {"GIT_INDEX_FILE": str(index)} if index is not None else {}
+        env = environment(self._dir, {**own, **self._marks})
+        argv = [self._git, *settings(config), *args]
+        try:
+            said = await run_git(argv, cwd, env, given, bytes_max=NAMES_BYTES_MAX)
+        except Overflow:
+            raise NoTree("it has too many files") from None
+        if said.code:
+            verb = next(word for word in argv[1:] if not word.startswith("-") and "=" not in word)
+            raise NoTree(f"git {verb} failed with {said.code}")
+        return said.out
 
     async def run_own(self, own: _Own, *args: str, given: bytes = b"") -> bytes:
         """A git command on the user's files with everything else ours."""
         where = (f"--git-dir={self._dir}", f"--work-tree={own.top}")
         excludes = f"core.excludesFile={own.exclude}"
-        config = (*_HARMLESS, *_OURS, excludes)
+        config = (*HARMLESS, *_OURS, excludes)
         return await self._run(own.top, config, *where, *args, given=given, index=own.index)
 
 
@@ -233,34 +217,3 @@ def _digest(top: str, ours: bytes | None, ignored: list[bytes]) -> str:
         kind = stat.S_IFMT(found.st_mode) | (found.st_mode & stat.S_IXUSR)
         digest.update(b"%s\0%d %d %d\n" % (name, kind, found.st_size, found.st_mtime_ns))
     return digest.hexdigest()
-
-
-async def _output(argv: list[str], cwd: str, env: dict[str, str], given: bytes) -> bytes:
-    """What a command writes, in full. `given` comes from a file, so that neither waits for the
-    other."""
-    source = os.memfd_create("given")
-    try:
-        view = memoryview(given)
-        while view:
-            view = view[os.write(source, view) :]
-        os.lseek(source, 0, os.SEEK_SET)
-        process = await anyio.open_process(
-            argv, stdin=source, stderr=subprocess.DEVNULL, cwd=cwd, env=env, start_new_session=True
-        )
-    finally:
-        os.close(source)
-    parts: list[bytes] = []
-    size = 0
-    async with process:
-        assert process.stdout is not None
-        async for part in process.stdout:
-            parts.append(part)
-            size += len(part)
-            if size > NAMES_BYTES_MAX:
-                process.kill()
-                raise NoTree("it has too many files")
-        code = await process.wait()
-    if code:
-        verb = next(word for word in argv[1:] if not word.startswith("-") and "=" not in word)
-        raise NoTree(f"git {verb} failed with {code}")
-    return b"".join(parts)
