@@ -13,9 +13,12 @@ import msgspec
 from runtime.cli.calling import Call, entity, shared
 from runtime.cli.looking import owner_of
 from runtime.cli.place import at
+from runtime.cli.progress import in_words, told
 from runtime.cli.text import instant, length, one_line, paint, state
 from runtime.control.client import Client, NoOwner, OwnerLost
 from runtime.view.because import Cause, Move
+from runtime.view.said import Said, last_word
+from runtime.view.standing import standing
 from runtime.view.why import Why, why
 
 _ENDED = {"completed", "failed", "cancelled", "skipped", "passed", "shutdown", "terminated"}
@@ -31,7 +34,21 @@ def why_command(call: Call, target: str) -> None:
         found = entity(db, target)
         owner = owner_of(call.state_dir)
         said = owned(why(db, found.kind, found.id, now), owner, trouble_of(call.state_dir, owner))
+        at_it = standing(db, "task", found.id) if found.kind == "task" else None
+    if at_it is not None and at_it.state == "running":
+        attempt, lease = at_it.value.get("attempt", 0), at_it.row["lease"]
+        heard = told(call.state_dir, owner)
+        word = last_word(call.state_dir, found.id, attempt, lease, heard)
+        said = with_last_word(said, word, now)
     call.show(said, lambda: why_lines(said, now, at(call.state_dir)))
+
+
+def with_last_word(said: Why, word: Said | None, now: float) -> Why:
+    """The same, and how far a running task says it has come."""
+    if word is None:
+        return said
+    cause = Cause(f"last said: {in_words(word, now, whole=True)}")
+    return msgspec.structs.replace(said, causes=[*said.causes, cause])
 
 
 def owned(said: Why, owner: dict[str, Any] | None, trouble: str | None = None) -> Why:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -30,9 +30,10 @@ from runtime.limits import RUN_DRAIN_S_MAX
 from runtime.opening import COMMAND_POOLS, open_runtime
 from runtime.view.board import Board, load
 from runtime.view.guards import Guards, guards
+from runtime.view.said import told_by
 
 _DRAW_S = 0.1
-_GUARDS_S = 1.0  # how often breakers, approvals and budgets are looked at
+GUARDS_S = 1.0  # how often breakers, approvals and budgets are looked at
 _ASK_S = 0.5  # how often it is asked whether only a person can go on
 _LAST_EVENTS_S = 5.0
 # `timeout`, and what runs us for somebody, hand on a signal that we got ourselves: it is one.
@@ -154,7 +155,7 @@ class _Carrying:
         async with anyio.create_task_group() as group:
             group.start_soon(self._feed, rt, since)
             group.start_soon(self._draw)
-            group.start_soon(self._watch_guards)
+            group.start_soon(self._watch_guards, rt)
             outcome = await self._until_over(rt)
             await self._catch_up(rt)
             group.cancel_scope.cancel()
@@ -179,12 +180,12 @@ class _Carrying:
             self.screen.draw(time.time())
             await anyio.sleep(_DRAW_S)
 
-    async def _watch_guards(self) -> None:
+    async def _watch_guards(self, rt: Engine) -> None:
         while True:
-            await anyio.sleep(_GUARDS_S)
+            await anyio.sleep(GUARDS_S)
             runs = [run_id for run_id, state in self.states.items() if not state]
-            guarding = partial(_guards, self.order.state_dir, runs)
-            self.scene.guards = await anyio.to_thread.run_sync(guarding)
+            looking = partial(look, self.order.state_dir, runs, rt.progress())
+            self.scene.guards, self.scene.said = await anyio.to_thread.run_sync(looking)
 
     async def _until_over(self, rt: Engine) -> Outcome:
         waiting: list[str] = []
@@ -252,9 +253,13 @@ class _Carrying:
         return Outcome(self.states, interrupted=not all(self.states.values()))
 
 
-def _guards(state_dir: Path, run_ids: list[str]) -> Guards:
+def look(
+    state_dir: Path, run_ids: list[str], told: Mapping[str, str]
+) -> tuple[Guards, dict[str, str]]:
+    """What no event says: what keeps these runs back, and what their tasks have told, of which
+    `told` has the lines by lease."""
     with closing(connected(state_dir)) as db:
-        return guards(db, run_ids)
+        return guards(db, run_ids), told_by(db, run_ids, told)
 
 
 def _load(state_dir: Path, run_ids: list[str]) -> list[Board]:

@@ -3,7 +3,6 @@ and the same instant give the same frame."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -11,7 +10,7 @@ from rich.text import Text
 
 from runtime.cli.guarding import guard_lines
 from runtime.cli.scene import Scene
-from runtime.cli.text import STATE_STYLES, brief, counted, one_line
+from runtime.cli.text import STATE_STYLES, brief, counted, one_line, tame
 from runtime.view.board import Board, Line, Underway
 from runtime.view.told import whole_length
 
@@ -41,8 +40,6 @@ _ASCII_MARKS = {
 _URGENCY = ("failed", "blocked", "paused", "running", "validating", "ready", "pending")
 _WAITING_MAX = 8
 _ROWS_A_RUN = 6  # fewer would show nothing of a run: of many runs some are only counted
-# Colours of a tool's own; what else it may send is made visible by `one_line`.
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 class Style(msgspec.Struct, frozen=True):
@@ -83,13 +80,17 @@ def frame(
     scene: Scene, style: Style, heights: Heights, now: float, printed: Callable[[Underway], str]
 ) -> list[Text]:
     """At most `style.height` rows of at most `style.width` columns. `printed` gives the last line
-    that a task has printed."""
+    that a task has printed; of what prints nothing, it is what the scene says that it told."""
     boards = sorted(scene.boards.values(), key=lambda board: board.ended is not None)
     footer = [Text(), _footer(scene)]
     more = len(boards) - max(1, style.height // _ROWS_A_RUN)
     if more > 0:
         boards = boards[:-more]
         footer.insert(0, Text(f"and {more} more runs: `banksman status`", "dim"))
+
+    def said(each: Underway) -> str:
+        return printed(each) or scene.said.get(each.id, "")
+
     rows: list[Text] = []
     left = style.height - len(footer) - len(boards)
     tasks = [t for b in boards for t in b.tasks.values() if t.state != "retrying"]
@@ -109,7 +110,7 @@ def frame(
         rows += _lines(board, style, per_board, now)
     if work_rows:
         rows.append(Text())
-        rows += _padded(_working(working, style, work_rows, now, printed), work_rows)
+        rows += _padded(_working(working, style, work_rows, now, said), work_rows)
     if wait_rows:
         rows.append(Text())
         rows += _padded(waiting[:wait_rows], wait_rows)
@@ -196,7 +197,7 @@ def _working(
     style: Style,
     rows: int,
     now: float,
-    printed: Callable[[Underway], str],
+    said: Callable[[Underway], str],
 ) -> list[Text]:
     # The longest first: a row stays where it is until one above it ends.
     working = sorted(working, key=lambda each: (each.since, each.id))
@@ -213,11 +214,10 @@ def _working(
         )
         if each.worker and style.width >= 100:
             row.append(f"{_slot(each.worker):<10}  ")
-        said = one_line(_ESCAPES.sub("", printed(each)))
         if _state(each) == "paused":
             row.append(f"paused: banksman resume {short}", "yellow")
         else:
-            row.append(said, "dim")
+            row.append(tame(said(each)), "dim")
         found.append(row)
     if len(working) > len(shown):
         found.append(Text(f"  and {len(working) - len(shown)} more at work", "dim"))

@@ -15,8 +15,9 @@ import msgspec
 from actors.spec import Plan
 from runtime.cli.calling import Call
 from runtime.cli.exits import Exit, Stop
-from runtime.cli.foreground import Outcome
+from runtime.cli.foreground import GUARDS_S, Outcome, look
 from runtime.cli.place import connected
+from runtime.cli.progress import OWNED, told
 from runtime.cli.scene import Scene, Screen
 from runtime.cli.summing import conclude
 from runtime.control.client import Client, OwnerLost
@@ -61,7 +62,7 @@ def _follow(
         target=_read, args=(state_dir, run_id, since, events), name="banksman-reader", daemon=True
     )
     reader.start()
-    asked = time.monotonic()
+    asked = looked = time.monotonic()
     while scene.boards[run_id].state not in RUN_ENDS:
         try:
             event = events.get(timeout=_DRAW_S)
@@ -72,6 +73,9 @@ def _follow(
         if event is not None:
             scene.apply(event)
             screen.event(event)
+        if time.monotonic() - looked > GUARDS_S:
+            scene.guards, scene.said = look(state_dir, [run_id], told(state_dir, OWNED))
+            looked = time.monotonic()
         screen.draw(time.time())
         if not waits and time.monotonic() - asked > _ASK_S:
             asked = time.monotonic()

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import structs
 
 from runtime.cli.calling import Call, entity, shared
 from runtime.cli.exits import Exit, Stop
 from runtime.cli.guarding import guard_lines
+from runtime.cli.progress import at_work_lines, in_words, told
 from runtime.cli.text import brief, columns, counted, instant, length, paint, state
 from runtime.control.client import Client, NoOwner, OwnerLost
 from runtime.store.layout import Layout
@@ -19,6 +21,7 @@ from runtime.store.lock import holder, is_owned
 from runtime.view import rows
 from runtime.view.guards import Guards, guards
 from runtime.view.rows import Counts, GateRow, RunRow, TaskRow, WorkerRow, WorkstreamRow
+from runtime.view.said import AtWork, Said, at_work, last_word
 
 _DONE = {"completed", "skipped"}
 _ORDER = ("running", "validating", "retrying", "queued", "blocked", "paused", "failed", "cancelled")
@@ -36,19 +39,23 @@ def status_command(call: Call, run: str | None, limit: int) -> None:
             found = rows.runs(db, limit=limit)
             unfinished = [r.id for r in found if r.completed_at is None]
             kept = guards(db, unfinished) if unfinished else Guards()
+            working = at_work(db, call.state_dir, unfinished, told(call.state_dir, owner))
             value: dict[str, Any] = {
                 "state_dir": str(call.state_dir),
                 "owner": owner,
                 "runs": found,
                 "guards": kept,
+                "at_work": working,
             }
-            call.show(value, lambda: _all_runs(call.state_dir, owner, found, kept))
+            call.show(value, lambda: _all_runs(call.state_dir, owner, found, kept, working))
             return
         run_id = entity(db, run, "run").id
         one = rows.runs(db, [run_id])[0]
         streams = rows.workstreams(db, run_id)
         gates = rows.gates(db, [run_id])
-        kept = guards(db, [run_id]) if one.completed_at is None else Guards()
+        open_ids = [run_id] if one.completed_at is None else []
+        kept = guards(db, open_ids) if open_ids else Guards()
+        working = at_work(db, call.state_dir, open_ids, told(call.state_dir, owner))
     value = {
         "state_dir": str(call.state_dir),
         "owner": owner,
@@ -56,8 +63,9 @@ def status_command(call: Call, run: str | None, limit: int) -> None:
         "run": one,
         "workstreams": streams,
         "gates": gates,
+        "at_work": working,
     }
-    call.show(value, lambda: _one_run(owner, one, streams, gates, kept))
+    call.show(value, lambda: _one_run(owner, one, streams, gates, kept, working))
 
 
 @click.command("tasks")
@@ -70,16 +78,21 @@ def tasks_command(call: Call, run: str | None, every: bool, states: tuple[str, .
     wanted = _task_states(states)
     with call.reading() as db:
         run_ids = _run_ids(db, run, every)
+        now, heard = time.time(), told(call.state_dir, owner_of(call.state_dir))
+
+        def last_said(task: TaskRow) -> Said | None:
+            where = (call.state_dir, task.id, task.attempt, task.lease)
+            return last_word(*where, heard) if task.state == "running" else None
+
         found = rows.tasks(db, run_ids, wanted)
         if call.as_json:
-            call.emit_list(found)
+            call.emit_list({**structs.asdict(t), "said": last_said(t)} for t in found)
             return
         for line in _heading(run_ids):
             print(line)
-        now = time.time()
         cut = _prefix(run_ids)
         head = ("task", "state", "try", "exit", "took", "worker", "reason")
-        for line in columns(head, (_task_cells(t, now, cut) for t in found)):
+        for line in columns(head, (_task_cells(t, now, cut, last_said(t)) for t in found)):
             print(line)
 
 
@@ -139,7 +152,11 @@ def progress(counts: Counts) -> str:
 
 
 def _all_runs(
-    state_dir: Path, owner: dict[str, Any] | None, found: list[RunRow], kept: Guards
+    state_dir: Path,
+    owner: dict[str, Any] | None,
+    found: list[RunRow],
+    kept: Guards,
+    working: list[AtWork],
 ) -> Iterable[str]:
     yield f"{paint('state', 'dim')}  {state_dir}"
     unfinished = any(r.completed_at is None for r in found)
@@ -164,6 +181,9 @@ def _all_runs(
             for r in found
         ),
     )
+    if working:
+        yield ""
+        yield from at_work_lines(working, "", now)
 
 
 def _owner_line(owner: dict[str, Any] | None, unfinished: bool) -> str:
@@ -185,6 +205,7 @@ def _one_run(
     streams: list[WorkstreamRow],
     gates: list[GateRow],
     kept: Guards,
+    working: list[AtWork],
 ) -> Iterable[str]:
     now = time.time()
     yield f"{paint(run.id, 'bold')}  {state(run.state)}  {progress(run.tasks)}  {_took(run, now)}"
@@ -210,6 +231,9 @@ def _one_run(
     if gates:
         yield ""
         yield from _gate_lines(gates, run.id + "/")
+    if working:
+        yield ""
+        yield from at_work_lines(working, run.id + "/", now)
 
 
 def _gate_lines(found: list[GateRow], cut: str) -> Iterable[str]:
@@ -247,7 +271,7 @@ def _gate_reason(gate: GateRow, cut: str) -> str:
     return brief(gate.reason, cut)
 
 
-def _task_cells(task: TaskRow, now: float, cut: str) -> tuple[str, ...]:
+def _task_cells(task: TaskRow, now: float, cut: str, said: Said | None) -> tuple[str, ...]:
     attempts = f"{task.retry_count + 1}/{task.max_retries + 1}" if task.started_at else "-"
     return (
         task.id.removeprefix(cut),
@@ -256,7 +280,7 @@ def _task_cells(task: TaskRow, now: float, cut: str) -> tuple[str, ...]:
         "" if task.exit_code is None else str(task.exit_code),
         _took(task, now),
         task.worker_id.removeprefix(cut) if task.worker_id else "",
-        brief(task.reason, cut),
+        f"says: {in_words(said, now)}" if said is not None else brief(task.reason, cut),
     )
 
 

@@ -26,6 +26,7 @@ class Scene:
     def __init__(self) -> None:
         self.boards: dict[str, Board] = {}
         self.guards = Guards()  # as they were a moment ago
+        self.said: dict[str, str] = {}  # what running tasks have told of themselves, likewise
         self.notice: str | None = None  # stands until it is replaced
         self.hint = "Ctrl-C drains, twice kills"
         self.seq = 0

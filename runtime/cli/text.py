@@ -22,6 +22,7 @@ __all__ = [
     "paint",
     "size",
     "state",
+    "tame",
 ]
 
 _STYLES = {
@@ -80,8 +81,13 @@ def state(name: str, width: int = 0) -> str:
     return paint(name.ljust(width), STATE_STYLES.get(name))
 
 
-# C0 but tab and newline, DEL, C1, and the marks that reorder what stands beside them.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# C0 but tab and newline, DEL, C1, the marks that reorder what stands beside them, and halves of
+# characters, which no terminal can be sent.
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+# Colours of a tool's own; what else it may send is made visible.
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 def clean(text: str) -> str:
@@ -93,6 +99,11 @@ def clean(text: str) -> str:
 def one_line(text: str) -> str:
     """Foreign text as a single line."""
     return " ".join(clean(text).split())
+
+
+def tame(text: str) -> str:
+    """What a tool printed as a single line, without its colours and harmless."""
+    return one_line(_ESCAPES.sub("", text))
 
 
 def brief(reason: str | None, cut: str) -> str:

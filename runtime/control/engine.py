@@ -6,7 +6,7 @@ Everything that is *read* comes from the read-only database, never through here.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -77,6 +77,9 @@ class Engine(Protocol):
 
     def waits_for_person(self) -> list[str]:
         """The ids of the runs that nothing but a person can move, now."""
+
+    def progress(self) -> Mapping[str, str]:
+        """How far running work says it has come, a bounded line each, by lease."""
 
     def statistics(self) -> dict[str, Any]: ...
 

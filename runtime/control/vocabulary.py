@@ -96,6 +96,12 @@ async def _statistics(engine: Engine, _args: Args) -> dict[str, Any]:
     return engine.statistics()
 
 
+async def _progress(engine: Engine, _args: Args) -> dict[str, str]:
+    # A callable may say what is no text that can be encoded: a lone surrogate.
+    told = engine.progress().items()
+    return {lease: line.encode("utf-8", "replace").decode() for lease, line in told}
+
+
 async def _waits(engine: Engine, _args: Args) -> dict[str, Any]:
     return {"unfinished": engine.unfinished_runs(), "waits_for_person": engine.waits_for_person()}
 
@@ -137,6 +143,7 @@ VOCABULARY: dict[str, Verb] = {
     "submit": Verb(Submit, answer=_submit),
     "statistics": Verb(Args, answer=_statistics),
     "waits": Verb(Args, answer=_waits),
+    "progress": Verb(Args, answer=_progress),
     "events": Verb(Events, stream=_events),
     **{name: Verb(Operate, answer=_operate(name)) for name in _PLAIN},
     "retry": Verb(Retry, answer=_operate("retry")),

@@ -50,6 +50,9 @@ class WorkstreamRow(Row, frozen=True, kw_only=True):
 
 
 class TaskRow(Row, frozen=True, kw_only=True):
+    """`attempt`: executions so far, the number of its last output file; `lease`: under which it
+    runs."""
+
     run_id: str
     workstream_id: str
     worker_id: str | None
@@ -59,6 +62,8 @@ class TaskRow(Row, frozen=True, kw_only=True):
     retry_of: str | None
     critical: bool
     paused: bool
+    attempt: int
+    lease: str | None
 
 
 class WorkerRow(Row, frozen=True, kw_only=True):
@@ -159,7 +164,8 @@ def tasks(
             f"SELECT {_COMMON}, e.n, e.run_id, e.workstream_id, e.worker_id, e.retry_count,"
             " e.max_retries, e.exit_code, e.retry_of,"
             " coalesce(json_extract(e.spec, '$.task.critical'), 1) AS critical,"
-            " coalesce(json_extract(e.value, '$.paused'), 0) AS paused"
+            " coalesce(json_extract(e.value, '$.paused'), 0) AS paused, e.lease,"
+            " coalesce(json_extract(e.value, '$.attempt'), 0) AS attempt"
             f" FROM tasks e WHERE e.n > ? AND {_among('e.run_id', run_ids)}"
             f" AND {_among('e.state', states)} AND {kept} ORDER BY e.n LIMIT ?",
             [last, *run_ids, *states, _PAGE],
@@ -182,6 +188,8 @@ def _task(row: sqlite3.Row) -> TaskRow:
         retry_of=row["retry_of"],
         critical=bool(row["critical"]),
         paused=bool(row["paused"]),
+        attempt=row["attempt"],
+        lease=row["lease"],
     )
 
 

@@ -91,6 +91,9 @@ class ScriptedEngine:
     def waits_for_person(self) -> list[str]:
         return []
 
+    def progress(self) -> dict[str, str]:
+        return {"1.1": "half way \x1b]0;owned\x07 \ud800"}
+
     def statistics(self) -> dict[str, Any]:
         return {"turns": 7}
 
@@ -372,3 +375,9 @@ async def test_no_input_stops_the_owner(tmp_path: Path, lines: list[bytes]) -> N
     async with owned(tmp_path):
         await aside(lambda: raw(tmp_path, b"\n".join(lines), answers=0))
         assert (await aside(lambda: ask(tmp_path, "statistics"))) == {"turns": 7}
+
+
+async def test_what_running_work_says_is_told_also_where_it_is_no_text(tmp_path: Path) -> None:
+    async with owned(tmp_path):
+        told = await aside(lambda: ask(tmp_path, "progress"))
+    assert told == {"1.1": "half way \x1b]0;owned\x07 ?"}
