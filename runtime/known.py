@@ -31,6 +31,9 @@ def passed_with(db_path: Path, key: str) -> Outcome | None:
         return None
     if row is None or row[1] != "passed":
         return None
-    check = msgspec.json.decode(row[3], type=Check)
+    try:
+        check = msgspec.json.decode(row[3], type=Check)
+    except msgspec.MsgspecError:
+        return None  # of another version of this program
     first = check.reused_from or row[0]
     return Outcome(exit_code=row[2], check=msgspec.structs.replace(check, reused_from=first))

@@ -374,3 +374,13 @@ async def test_an_approval_with_a_timeout_still_waits_for_a_person(tmp_path: Pat
 @pytest.mark.parametrize("state", ["passed", "failed"])
 async def test_what_cannot_be_read_is_not_known(tmp_path: Path, state: str) -> None:
     assert passed_with(tmp_path / f"{state}.db", "k") is None
+
+
+async def test_a_verdict_of_a_form_that_is_not_ours_is_not_known(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE test_gates (n, id, state, exit_code, value)")
+        value = '{"check": {"key": "k", "tests": "many"}}'
+        db.execute("INSERT INTO test_gates VALUES (1, 'g', 'passed', 0, ?)", (value,))
+        db.commit()
+    assert passed_with(path, "k") is None
