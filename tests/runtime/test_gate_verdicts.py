@@ -377,10 +377,13 @@ async def test_what_cannot_be_read_is_not_known(tmp_path: Path, state: str) -> N
 
 
 async def test_a_verdict_of_a_form_that_is_not_ours_is_not_known(tmp_path: Path) -> None:
-    path = tmp_path / "other.db"
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("CREATE TABLE test_gates (n, id, state, exit_code, value)")
-        value = '{"check": {"key": "k", "tests": "many"}}'
-        db.execute("INSERT INTO test_gates VALUES (1, 'g', 'passed', 0, ?)", (value,))
+    repo = repository(tmp_path / "repo")
+    async with open_runtime(repo / ".state") as rt:
+        run = await rt.submit(plan(repo, "true"))
+        assert await run.wait() == "completed"
+        key = gates(repo)[0]["check"]["key"]
+        assert passed_with(rt.db_path, key) is not None
+    with closing(sqlite3.connect(repo / ".state" / "banksman.db")) as db:
+        db.execute("UPDATE test_gates SET value = json_set(value, '$.check.tests', 'many')")
         db.commit()
-    assert passed_with(path, "k") is None
+    assert passed_with(repo / ".state" / "banksman.db", key) is None
