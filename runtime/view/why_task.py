@@ -41,6 +41,8 @@ def explain(db: sqlite3.Connection, task: Standing, now: float) -> Explanation:
                 why_guard.not_passed(db, said, address, now)
         case _:
             said.because(f"attempt {_attempts(task)} ended: {task.reason or 'no reason on record'}")
+            at_once = f"banksman override {task.id} queued --reason TEXT"
+            said.move(at_once, "tries again at once, without the rest of the pause")
     timers(said, task, now)
     if task.state != "blocked":
         said.move(f"banksman cancel {task.id}", "gives up on it")

@@ -339,3 +339,12 @@ def test_a_task_that_a_person_blocked_blames_no_dependency(record: Record) -> No
     said = explained(record, "task", task)
     assert said.summary.startswith("a person blocked it")
     assert texts(said) == "operator ada: not today"
+
+
+def test_a_task_between_two_attempts_names_the_way_to_try_at_once(record: Record) -> None:
+    told = "rate limited: its tool asked for 86400 s"
+    retrying = (*RUNNING, ("retrying", "retry_scheduled"))
+    task = record.add("task", a_task("a", max_retries=1), *retrying, reason=told)
+    said = explained(record, "task", task)
+    assert told in texts(said)
+    assert f"banksman override {task} queued --reason TEXT" in commands(said)
