@@ -73,7 +73,7 @@ class Kernel:
         # Whoever assembles the kernel sets these.
         self.committed: Callable[[Epoch, Batch], None] = lambda _epoch, _batch: None
         self.on_stop: Callable[[], None] = lambda: None
-        self.rebuild_index: Callable[[], None] = lambda: None
+        self.rebuild_index: Callable[[frozenset[str]], None] = lambda _unspoken: None
         self.rollback = Rollback(self)
         self._asleep = False  # some that have not ended are in the store only
         self._revived: set[str] = set()  # read back from the store for a late message

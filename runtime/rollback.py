@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from actors.messages import Recovered
 from runtime.epoch import Epoch
 from runtime.errors import TurnFailed
 from runtime.inbox import Envelope
@@ -53,8 +54,14 @@ class Rollback:
             if cell is not None and cell.ended:
                 turns.tell_watchers(cell)  # what told them was discarded
         await self._kernel.wake_all()
-        self._kernel.rebuild_index()
         self._again.extendleft(reversed([item for item in items if self._is_valid(item)]))
+        self._kernel.rebuild_index(
+            frozenset(
+                item.to
+                for item in self._again
+                if isinstance(item, Envelope) and isinstance(item.item, Recovered)
+            )
+        )
         consumed = len(failed.consumed)
         if consumed == 0:
             raise self._kernel.stop(f"the store refuses what nothing from outside caused: {why}")

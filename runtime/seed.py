@@ -89,7 +89,7 @@ def furnish(kernel: Kernel, gate_places: int, *, execute: bool) -> None:
     kernel.turns.create = dict(CREATE)
     dispatcher = dispatch.Dispatch(epoch, gate_places) if execute else None
 
-    def rebuild_index() -> None:
+    def rebuild_index(unspoken: frozenset[str]) -> None:
         nonlocal dispatcher
         if kernel.holding:
             dispatcher = None
@@ -98,13 +98,19 @@ def furnish(kernel: Kernel, gate_places: int, *, execute: bool) -> None:
             dispatcher = dispatch.Dispatch(epoch, gate_places, dispatcher.counter)
         kernel.router.cells[DISPATCH] = Cell(DISPATCH, dispatch_kind(dispatcher), None, 0)
         cells = kernel.router.cells.values()
-        known = [c for c in cells if c.kind.name in _ANNOUNCED and not c.ended]
+        # To those `unspoken` to, `Recovered` is still to come, and says so too: who acted before it
+        # as one of this owner would take what it began for the last owner's, and begin it again.
+        known = [
+            c
+            for c in cells
+            if c.kind.name in _ANNOUNCED and not c.ended and c.address not in unspoken
+        ]
         for cell in sorted(known, key=_turn_to_speak):
             announce = Envelope(cell.address, Announce(), control=True, kept=True)
             kernel.router.post(announce)
 
     kernel.rebuild_index = rebuild_index
-    rebuild_index()
+    rebuild_index(frozenset())
 
 
 def _turn_to_speak(cell: Cell) -> int:

@@ -13,12 +13,13 @@ import anyio
 import msgspec
 import pytest
 
+from actors import spec
 from actors.effects import Send
 from actors.machine import Decision
 from actors.messages import Message, Recovered
-from runtime import VirtualClock, user_kind
+from runtime import VirtualClock, open_runtime, user_kind
 from runtime.crash import POINTS
-from runtime.store import Damaged
+from runtime.store import ConstraintFailed, Damaged, Store
 from runtime.store.verify import verify
 from tests.runtime.kernel_kit import account, execute, opened, rows, seen, total, until
 from tests.runtime.ledger_actor import Add, AddAndSum, Begin, Close, Do, Forge, Look, Play, Wake
@@ -216,3 +217,34 @@ async def test_what_a_users_actor_answered_before_a_crash_is_there_after_it(
     assert set(again) == unfinished
     assert {*before, *again} == {f"m{n}" for n in range(1, durable + 1)}
     assert verify(tmp_path / ".state").whole
+
+
+async def test_a_new_owner_whose_first_epoch_is_refused_runs_a_gate_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = spec.Plan(
+        run=spec.Run(name="x", base_dir=str(tmp_path)),
+        gates={"lint": spec.Gate(command=("sh", "-c", "echo ran >> ran; sleep 1"))},
+        workstreams={
+            "w": spec.Workstream(tasks={"t": spec.Task(call="os:getpid", gates=("lint",))})
+        },
+    )
+    pools = {"inline": spec.Pool(kind="inline", count=1)}
+    async with open_runtime(tmp_path / ".state", execute=False, pools=pools) as rt:
+        run = await rt.submit(plan)
+        await rt.wait_idle()
+    commit, refused = Store.commit, []
+
+    async def refuse_once(store: Store, batch: Any) -> list[bytes]:
+        if not refused:
+            refused.append(batch)
+            store.discard()
+            raise ConstraintFailed("as if", table="tasks")
+        return await commit(store, batch)
+
+    monkeypatch.setattr(Store, "commit", refuse_once)
+    async with open_runtime(tmp_path / ".state", pools=pools) as rt:
+        with anyio.fail_after(30):
+            assert await rt.wait_ended(f"run:{run.id}") == "completed"
+    assert refused
+    assert (tmp_path / "ran").read_text() == "ran\n"
