@@ -40,6 +40,8 @@ def fence(state_dir: Path, folders: Iterable[str]) -> list[str]:
     words = [shutil.which("bwrap") or "bwrap", "--die-with-parent", "--unshare-pid"]
     words += ["--cap-drop", "ALL", "--ro-bind", "/", "/"]
     words += _bound(path for path in writable if not _within(path, state))
+    # A folder that is mounted cannot be moved, nor the state directory within it.
+    words += _bound(path for path in _above(state) if any(_within(path, w) for w in writable))
     words += ["--ro-bind", state, state]
     words += _bound(path for path in writable if _within(path, state) and path != state)
     words += ["--tmpfs", str(tmp_dir(state_dir))]
@@ -55,6 +57,11 @@ def fence(state_dir: Path, folders: Iterable[str]) -> list[str]:
 def _bound(paths: Iterable[str]) -> list[str]:
     # A folder that is not there is found missing by the launcher, which says so better.
     return [word for path in paths if os.path.isdir(path) for word in ("--bind", path, path)]
+
+
+def _above(path: str) -> list[str]:
+    """The folders that it lies in, the outermost first."""
+    return [str(folder) for folder in reversed(Path(path).parents)]
 
 
 def _within(path: str, folder: str) -> bool:

@@ -107,6 +107,21 @@ async def test_the_state_directory_is_out_of_reach_also_inside_the_plans_folder(
 
 
 @fenced
+async def test_the_state_directory_cannot_be_moved_away_with_the_folder_that_it_lies_in(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    async with working(tmp_path / "deep" / "er") as desk:
+        desk.work.perform(StartProcess(UET, "local", "process", 60.0, (), "write-fence"))
+        desk.uet = await desk.next(ProcessStarted)
+        for script in ("mv deep away", "mv deep/er away"):
+            outcome = await desk.do("sh", "-c", script, base_dir=str(tmp_path))
+            assert outcome.exit_code != 0
+        assert (await desk.do("touch", "deep/er/new", base_dir=str(tmp_path))).exit_code == 0
+    assert (tmp_path / "deep" / "er" / "state" / "output").is_dir()
+
+
+@fenced
 async def test_a_working_directory_elsewhere_can_be_written_and_one_in_the_state_directory(
     desk: Desk, tmp_path: Path
 ) -> None:
