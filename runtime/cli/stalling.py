@@ -12,7 +12,7 @@ from runtime.cli.calling import Call, shared
 from runtime.cli.looking import owner_of
 from runtime.cli.place import at
 from runtime.cli.text import instant, length, one_line, paint, state
-from runtime.view.stuck import Stuck, stuck
+from runtime.view.stuck import Findings, stuck
 
 
 @click.command("stuck")
@@ -29,24 +29,34 @@ def stuck_command(call: Call) -> None:
         unfinished = db.execute("SELECT count(*) FROM runs WHERE completed_at IS NULL").fetchone()[
             0
         ]
-        found = stuck(db, now) if unfinished else []
-    value: dict[str, Any] = {"owned": owner is not None, "unfinished": unfinished, "stuck": found}
+        found = stuck(db, now) if unfinished else Findings([], [])
+    value: dict[str, Any] = {
+        "owned": owner is not None,
+        "unfinished": unfinished,
+        "stuck": found.stuck,
+        "more": found.more,
+    }
     here = at(call.state_dir)
     call.show(value, lambda: _lines(found, unfinished, owner is not None, here))
 
 
-def _lines(found: list[Stuck], unfinished: int, owned: bool, here: str) -> Iterator[str]:
+def _lines(found: Findings, unfinished: int, owned: bool, here: str) -> Iterator[str]:
     if not unfinished:
         yield "nothing is unfinished, so nothing is stuck"
         return
     if not owned:
         yield f"nobody owns the state directory: nothing moves; `banksman resume{here}` goes on"
-    if not found and owned:
+    if not found.stuck and owned:
         yield "nothing is past its expected time"
-    for one in found:
+    for one in found.stuck:
         yield (
             f"{one.kind.replace('_', ' ')} {paint(one.id, 'bold')}  {state(one.state)}"
             f" for {length(one.seconds)} (since {instant(one.since)}): {one_line(one.what)}"
         )
         yield paint(f"  expected within {length(one.expected_s)}: {one.ground}", "dim")
         yield from (f"  {move.command}{here}  {paint(move.effect, 'dim')}" for move in one.moves)
+    for more in found.more:
+        kinds = f"{more.kind.replace('_', ' ')}s"
+        yield paint(
+            f"{more.count:,} more {kinds} are {more.state}; the oldest were looked at", "dim"
+        )

@@ -119,7 +119,7 @@ def parked(db: sqlite3.Connection, breaker_id: str, limit: int) -> list[str]:
 def parked_gates(db: sqlite3.Connection, breaker_id: str, limit: int) -> list[str]:
     """Gates that the breaker keeps back, those that have waited longest first."""
     rows = db.execute(
-        f"SELECT id FROM test_gates WHERE {_WITHOUT_PLACE} AND json_extract(spec, '$.breaker') = ?"
+        f"SELECT id FROM test_gates WHERE {WITHOUT_PLACE} AND json_extract(spec, '$.breaker') = ?"
         " ORDER BY n LIMIT ?",
         (breaker_id, limit),
     )
@@ -137,7 +137,7 @@ def approvals(db: sqlite3.Connection, run_ids: Sequence[str] = ()) -> list[Appro
     return [Approval(*row) for row in rows]
 
 
-_WITHOUT_PLACE = "state = 'pending' AND json_extract(value, '$.queued')"
+WITHOUT_PLACE = "state = 'pending' AND json_extract(value, '$.queued')"
 
 
 def _waiting(db: sqlite3.Connection) -> dict[str, int]:
@@ -146,7 +146,7 @@ def _waiting(db: sqlite3.Connection) -> dict[str, int]:
             "SELECT breaker, count(*) FROM ("
             " SELECT json_extract(spec, '$.breaker') AS breaker FROM tasks WHERE state = 'queued'"
             " UNION ALL"
-            f" SELECT json_extract(spec, '$.breaker') FROM test_gates WHERE {_WITHOUT_PLACE}"
+            f" SELECT json_extract(spec, '$.breaker') FROM test_gates WHERE {WITHOUT_PLACE}"
             ") WHERE breaker IS NOT NULL GROUP BY 1"
         ).fetchall()
     )

@@ -23,7 +23,7 @@ from runtime.limits import (
     STUCK_WAIT_S,
 )
 from runtime.view.because import Move
-from runtime.view.guards import approvals, breakers, parked
+from runtime.view.guards import WITHOUT_PLACE, BreakerRow, approvals, breakers
 from runtime.view.standing import standing
 from runtime.view.told import length
 
@@ -49,46 +49,97 @@ class Stuck(msgspec.Struct, frozen=True):
     moves: tuple[Move, ...]
 
 
-def stuck(db: sqlite3.Connection, now: float) -> list[Stuck]:
-    """Those that are furthest past their time first."""
-    found = [*_tasks(db, now), *_gates(db, now), *_workers(db, now), *_workstreams(db, now)]
+class More(msgspec.Struct, frozen=True):
+    """So many more of the kind are in the state, and were not looked at one by one."""
+
+    kind: str
+    state: str
+    count: int
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """What is past its time, the furthest first, and how many were not looked at."""
+
+    stuck: list[Stuck]
+    more: list[More]
+
+
+def stuck(db: sqlite3.Connection, now: float) -> Findings:
+    """Looks at `STUCK_LISTED_MAX` of each kind and state, those that are there longest."""
+    more: list[More] = []
+    shut = [row for row in breakers(db, closed=False) if row.parked]
+    found = [
+        *_tasks(db, now, shut, more),
+        *_parked(db, now, shut, more),
+        *_gates(db, now, more),
+        *_workers(db, now),
+        *_workstreams(db, now, more),
+    ]
     past = [one for one in found if one.seconds > one.expected_s]
-    return sorted(past, key=lambda one: one.expected_s - one.seconds)
+    return Findings(sorted(past, key=lambda one: one.expected_s - one.seconds), more)
+
+
+def _some(
+    db: sqlite3.Connection,
+    which: str,
+    parameters: tuple[Any, ...],
+    of: tuple[str, str],
+    more: list[More],
+) -> list[sqlite3.Row]:
+    """The oldest rows that are meant; those beyond the bound go into `more`, as `of`: their kind
+    and state."""
+    query = f"{which} ORDER BY n LIMIT {STUCK_LISTED_MAX}"
+    rows = db.execute(f"SELECT * FROM {query}", parameters).fetchall()
+    if len(rows) == STUCK_LISTED_MAX:
+        count = db.execute(f"SELECT count(*) FROM {which}", parameters).fetchone()[0]
+        if count > len(rows):
+            more.append(More(*of, count - len(rows)))
+    return rows
+
+
+_RUNNING = "run_id IN (SELECT id FROM runs WHERE state = 'running')"
+_NOT_PAUSED = "coalesce(json_extract(value, '$.paused'), 0) = 0"
 
 
 # --- tasks ---------------------------------------------------------------------------------------
 
 
-def _tasks(db: sqlite3.Connection, now: float) -> Iterator[Stuck]:
-    shut = {row.id: row for row in breakers(db, closed=False) if row.parked}
+def _tasks(
+    db: sqlite3.Connection, now: float, shut: list[BreakerRow], more: list[More]
+) -> Iterator[Stuck]:
+    behind = ", ".join("?" * len(shut))
+    free = f"coalesce(json_extract(spec, '$.breaker'), '') NOT IN ({behind})"
+    ids = tuple(row.id for row in shut)
     for state in ("running", "validating", "retrying", "blocked", "queued"):
-        for row in _of_state(db, state):
+        which = f"tasks WHERE state = ? AND {_RUNNING} AND {_NOT_PAUSED} AND {free}"
+        for row in _some(db, which, (state, *ids), ("task", state), more):
             value, spec = msgspec.json.decode(row["value"]), msgspec.json.decode(row["spec"])
-            if value.get("paused") or spec.get("breaker") in shut:
-                continue
             since = float(value.get("since") or row["created_at"])
             expected, what, moves = _task(db, row, spec, now)
             yield _one("task", row, since, now, expected, what, moves)
-    for breaker in shut.values():
-        for task_id in parked(db, breaker.id, STUCK_LISTED_MAX):
-            at = standing(db, "task", task_id)
-            if at is None or at.value.get("paused"):
-                continue
-            due = 0.0 if breaker.due is None else max(0.0, breaker.due - breaker.since)
-            expected = Expected(
-                due + STUCK_WAIT_S, f"its breaker's cooldown and {STUCK_WAIT_S:g} s"
-            )
-            what = f"parked behind breaker {breaker.id}, which is {breaker.state}"
-            moves = (Move(f"banksman why {breaker.id}", "who opened it, and until when"),)
-            yield _one("task", at.row, at.since, now, expected, what, moves)
 
 
-def _of_state(db: sqlite3.Connection, state: str) -> list[sqlite3.Row]:
-    return db.execute(
-        "SELECT * FROM tasks WHERE state = ? AND run_id IN"
-        " (SELECT id FROM runs WHERE state = 'running') ORDER BY n LIMIT ?",
-        (state, STUCK_LISTED_MAX),
-    ).fetchall()
+def _parked(
+    db: sqlite3.Connection, now: float, shut: list[BreakerRow], more: list[More]
+) -> Iterator[Stuck]:
+    """Tasks, and gates without a place, that a shut breaker keeps back."""
+    waiting = (
+        ("task", "tasks", f"state = 'queued' AND {_NOT_PAUSED}"),
+        ("test_gate", "test_gates", WITHOUT_PLACE),
+    )
+    for breaker in shut:
+        due = 0.0 if breaker.due is None else max(0.0, breaker.due - breaker.since)
+        expected = Expected(due + STUCK_WAIT_S, f"its breaker's cooldown and {STUCK_WAIT_S:g} s")
+        what = f"parked behind breaker {breaker.id}, which is {breaker.state}"
+        moves = (Move(f"banksman why {breaker.id}", "who opened it, and until when"),)
+        behind = f"{_RUNNING} AND json_extract(spec, '$.breaker') = ?"
+        for kind, table, waits in waiting:
+            which = f"{table} WHERE {waits} AND {behind}"
+            for row in _some(db, which, (breaker.id,), (kind, "parked"), more):
+                # A gate is there long before it is asked for: what it waits for is the breaker.
+                value = msgspec.json.decode(row["value"])
+                since = float(value.get("since") or max(row["created_at"], breaker.since))
+                yield _one(kind, row, since, now, expected, what, moves)
 
 
 def _task(
@@ -129,10 +180,8 @@ def _execution(db: sqlite3.Connection, row: sqlite3.Row, plan: dict[str, Any]) -
 # --- gates ---------------------------------------------------------------------------------------
 
 
-def _gates(db: sqlite3.Connection, now: float) -> Iterator[Stuck]:
-    for row in db.execute(
-        "SELECT * FROM test_gates WHERE state = 'running' ORDER BY n LIMIT ?", (STUCK_LISTED_MAX,)
-    ).fetchall():
+def _gates(db: sqlite3.Connection, now: float, more: list[More]) -> Iterator[Stuck]:
+    for row in _some(db, "test_gates WHERE state = 'running'", (), ("test_gate", "running"), more):
         spec = msgspec.json.decode(row["spec"]).get("gate", {})
         bound = _planned(spec.get("timeout_s"), "timeout_s")
         took = _took(
@@ -190,16 +239,12 @@ def _workers(db: sqlite3.Connection, now: float) -> Iterator[Stuck]:
         yield _one("worker", at.row, at.since, now, expected, _SLOT[at.state], moves)
 
 
-def _workstreams(db: sqlite3.Connection, now: float) -> Iterator[Stuck]:
-    for row in db.execute(
-        "SELECT * FROM workstreams WHERE state IN ('ready', 'running', 'validating', 'blocked')"
-        " AND run_id IN (SELECT id FROM runs WHERE state = 'running') ORDER BY n LIMIT ?",
-        (STUCK_LISTED_MAX,),
-    ).fetchall():
+def _workstreams(db: sqlite3.Connection, now: float, more: list[More]) -> Iterator[Stuck]:
+    states = "state IN ('ready', 'running', 'validating', 'blocked')"
+    which = f"workstreams WHERE {states} AND {_RUNNING} AND {_NOT_PAUSED}"
+    for row in _some(db, which, (), ("workstream", "unfinished"), more):
         at = standing(db, "workstream", row["id"])
         assert at is not None
-        if at.value.get("paused"):
-            continue
         path = row["id"].partition("/")[2]
         expected = _before(db, "workstreams", path) or _default(STUCK_DEFAULT_S)
         what = f"it is {at.state}"

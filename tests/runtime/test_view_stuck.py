@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from actors import breaker, spec
+from runtime.limits import STUCK_LISTED_MAX
 from runtime.store.read import connect
-from runtime.view.stuck import Stuck, stuck
+from runtime.view.stuck import Findings, More, Stuck, stuck
 from tests.runtime.view_kit import (
     DONE,
     QUEUED,
@@ -38,11 +39,15 @@ def record(tmp_path: Path) -> Record:
 
 
 def found(record: Record, after_s: float) -> dict[str, Stuck]:
+    return {one.id: one for one in findings(record, after_s).stuck}
+
+
+def findings(record: Record, after_s: float) -> Findings:
     if not (record.state_dir / "banksman.db").exists():
         record.write()
     with closing(connect(record.state_dir / "banksman.db")) as db:
         db.row_factory = sqlite3.Row
-        return {one.id: one for one in stuck(db, record.at + after_s)}
+        return stuck(db, record.at + after_s)
 
 
 def running(record: Record, **plan: Any) -> str:
@@ -97,6 +102,37 @@ def test_a_task_behind_a_breaker_is_parked_and_stuck_after_the_cooldown(record: 
     one = found(record, 400.0)[task]
     assert one.what == f"parked behind breaker {shut.id}, which is open"
     assert one.expected_s == 360.0
+
+
+def test_a_gate_without_a_place_behind_a_breaker_is_parked_too(record: Record) -> None:
+    shut = breaker.create("lint", ("lint",), spec.Breaker(), record.at)
+    asked = a_gate("lint")
+    asked = msgspec.structs.replace(
+        asked, spec=msgspec.structs.replace(asked.spec, breaker=shut.id), queued=True
+    )
+    gate = record.add("test_gate", asked)
+    record.at += 1_000.0  # it was asked long after it was made, and by then the breaker opened
+    said = {"since": record.at, "due": record.at + 60.0}
+    record.add("circuit_breaker", shut, ("open", "failure_threshold_exceeded"), **said)
+    assert gate not in found(record, 320.0)
+    one = found(record, 400.0)[gate]
+    assert (one.kind, one.expected_s) == ("test_gate", 360.0)
+    assert one.what == f"parked behind breaker {shut.id}, which is open"
+
+
+def test_of_more_than_are_looked_at_the_rest_is_counted(record: Record) -> None:
+    for n in range(STUCK_LISTED_MAX + 7):
+        record.add("task", a_task(f"t{n}"), *QUEUED)
+    late = findings(record, 1_000_000.0)
+    assert len([one for one in late.stuck if one.kind == "task"]) == STUCK_LISTED_MAX
+    assert late.more == [More("task", "queued", 7)]
+
+
+def test_those_that_a_person_has_paused_hide_none_of_the_others(record: Record) -> None:
+    for n in range(STUCK_LISTED_MAX):
+        record.add("task", a_task(f"p{n}"), *QUEUED, paused=True)
+    task = record.add("task", a_task("a"), *QUEUED)
+    assert task in found(record, 1_000_000.0)
 
 
 def test_a_gate_is_measured_by_its_timeout_and_a_person_by_an_hour(record: Record) -> None:
