@@ -113,7 +113,7 @@ def _asked(t: PatchTurn, message: Ender | Verb | Override) -> None:
         case Pause() | Resume():
             _pause(t, message)
         case pm.ApprovePatch() | Unblock():
-            _approve(t, message)
+            patch_hand.approve(t, message)
         case pm.RejectPatch():
             patch_hand.reject(t, message)
         case pm.Revalidate():
@@ -329,11 +329,12 @@ def _answered(t: PatchTurn, work: Work, message: Performed) -> str | None:
 
 def _trouble(t: PatchTurn, work: Work, text: str) -> None:
     """Infrastructure failed, so nothing is known of the patch: the same work is tried again."""
-    if work is Work.COMPENSATE:
-        _not_compensated(t, pm.NotCompensated(text))
-        return
     troubles = t.value.troubles + 1
-    t.change(work=work, troubles=troubles)
+    t.change(troubles=troubles)
+    if work is Work.COMPENSATE:
+        _not_undone(t, text)
+        return
+    t.change(work=work)
     if work is Work.JUDGE:
         t.move(State.PENDING, "validation_interrupted", reason=text, work=None)
     if troubles < TROUBLES_MAX:
@@ -385,8 +386,8 @@ def _rollback(t: PatchTurn, verb: pm.Rollback) -> None:
     elif verb.plan is None or verb.plan.compensation_type not in pm.COMPENSATIONS:
         t.refuse(f"it has landed: name a compensation plan ({', '.join(pm.COMPENSATIONS)})")
     else:
-        t.change(undoing=undoing, attempt=patch.attempt + 1)
-        t.perform(Work.COMPENSATE, verb.plan)
+        t.change(undoing=undoing, plan=verb.plan, attempt=patch.attempt + 1, troubles=0)
+        t.perform(Work.COMPENSATE)
         t.reply("its compensation plan is carried out")
 
 
@@ -400,14 +401,24 @@ def _rolled_back(t: PatchTurn, _fact: pm.Restored | pm.Compensated) -> None:
         operator=undoing.operator,
         rollback_reason=undoing.reason,
         undoing=None,
+        plan=None,
         wanted=None,
     )
+
+
+def _not_undone(t: PatchTurn, text: str) -> None:
+    """What has landed has no timers: at once again, for the target may have been moved already."""
+    if t.value.troubles < TROUBLES_MAX:
+        t.note("patch_trouble", "warning", text)
+        t.perform(Work.COMPENSATE)
+    else:
+        _not_compensated(t, pm.NotCompensated(text))
 
 
 def _not_compensated(t: PatchTurn, fact: pm.NotCompensated) -> None:
     undoing = t.value.undoing
     by = undoing.operator if undoing is not None else None
-    t.change(undoing=None)
+    t.change(undoing=None, plan=None)
     t.note("patch_rollback_failed", "error", fact.reason, by)
 
 
@@ -460,21 +471,6 @@ def _pause(t: PatchTurn, verb: Pause | Resume) -> None:
     elif not wants and patch.state is State.VERIFIED and patch.work is None:
         t.perform(Work.LAND)
     t.reply("paused: it neither starts nor lands" if wants else "it goes on")
-
-
-def _approve(t: PatchTurn, verb: pm.ApprovePatch | Unblock) -> None:
-    patch = t.value
-    if patch.state is not State.BLOCKED:
-        t.refuse(f"it is {patch.state}: nothing waits for this")
-        return
-    names = verb.names or patch.holds
-    if unknown := [name for name in names if name not in patch.holds]:
-        t.refuse(f"not what holds it: {', '.join(unknown)}; it is held for {patch.holds}")
-        return
-    t.change(approved=tuple(sorted({*patch.approved, *names})))
-    t.note("patch_approved", "warning", verb.reason, verb.operator)
-    t.release(names, verb.reason, verb.operator)
-    t.reply(f"held for {', '.join(t.value.holds)}" if t.value.holds else "staged again")
 
 
 _ANSWERS: dict[tuple[Work, type], Callable[[PatchTurn, Any], str | None]] = {

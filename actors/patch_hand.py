@@ -1,4 +1,4 @@
-"""An operator's word against a patch: rejected, or overridden to where the ledger is to have it.
+"""An operator's word about a patch: approved, rejected, or overridden to where the ledger is to have it.
 
 An override changes the ledger, never what git holds. While a ref may be moving it is refused, and
 an answer to what was asked before it comes under an older attempt, which changes nothing.
@@ -10,7 +10,7 @@ from typing import Any
 
 from actors import patch_messages as pm
 from actors.effects import CancelTimer
-from actors.messages import Override, Refused
+from actors.messages import Override, Refused, Unblock
 from actors.override import on_record, way
 from actors.patch_record import CHART, PatchTurn, State
 
@@ -59,6 +59,22 @@ def reject(t: PatchTurn, verb: pm.RejectPatch) -> None:
     else:
         t.quarantine(f"rejected: {verb.reason}", verb.operator)
         t.reply("in quarantine")
+
+
+def approve(t: PatchTurn, verb: pm.ApprovePatch | Unblock) -> None:
+    """Releases what a person approves, by name; an approval counts for later attempts too."""
+    patch = t.value
+    if patch.state is not State.BLOCKED:
+        t.refuse(f"it is {patch.state}: nothing waits for this")
+        return
+    names = verb.names or patch.holds
+    if unknown := [name for name in names if name not in patch.holds]:
+        t.refuse(f"not what holds it: {', '.join(unknown)}; it is held for {patch.holds}")
+        return
+    t.change(approved=tuple(sorted({*patch.approved, *names})))
+    t.note("patch_approved", "warning", verb.reason, verb.operator)
+    t.release(names, verb.reason, verb.operator)
+    t.reply(f"held for {', '.join(t.value.holds)}" if t.value.holds else "staged again")
 
 
 def _in(target: State) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 A patch asks for that work by `Perform`, under one of the names of `Work`, with a `WorkOrder` as
 payload and a key that names patch, attempt and work. The performer answers with one of the facts
-below as its result (itself, or as the JSON object it encodes to). It must be able to look up
-whether the work is already done, for it is offered at least once. An error, or a result that is
-none of the facts, is infrastructure's trouble and never the patch's fault.
+below as its result (itself, or as the JSON object it encodes to). It looks up each time whether the
+work is already done, not only where it is told `perhaps_done`: after an error the work is asked for
+again under the same key, and what had raised it may have moved the ref before. A compensation is
+looked up by the commit that it undoes, for a later attempt at it has another key. An error, or a
+result that is none of the facts, is infrastructure's trouble and never the patch's fault.
 """
 
 from __future__ import annotations

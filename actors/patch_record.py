@@ -112,6 +112,7 @@ class Patch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     work: Work | None = None  # what it waits for
     wanted: Ending | None = None  # an end that waits for a ref to stand still
     undoing: Ending | None = None  # the rollback on its way
+    plan: pm.Compensation | None = None  # and how, once it has landed
     checks: Checks = Checks()
     holds: tuple[str, ...] = ()  # what keeps it BLOCKED
     approved: tuple[str, ...] = ()  # reasons of a HOLD that a person approved
@@ -155,7 +156,7 @@ class PatchTurn(Turn[Patch]):
         self.change(**changes)
         self.take(target, trigger, _known(self.value), reason=reason, operator=operator)
 
-    def perform(self, work: Work, compensation: pm.Compensation | None = None) -> None:
+    def perform(self, work: Work) -> None:
         self.change(work=work)
         patch, plan = self.value, self.value.spec.patch
         order = pm.WorkOrder(
@@ -168,7 +169,7 @@ class PatchTurn(Turn[Patch]):
             plan.scope,
             plan.create,
             plan.policy,
-            compensation,
+            patch.plan,
         )
         self.effects.append(Perform(work.value, key_of(patch, work), order))
 

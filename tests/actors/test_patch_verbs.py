@@ -18,6 +18,7 @@ from actors.messages import (
 )
 from actors.patch import State
 from actors.patch_messages import Work
+from actors.patch_record import TROUBLES_MAX
 from tests.actors.patch_kit import (
     BASE,
     PLAN,
@@ -179,10 +180,30 @@ def test_a_committed_patch_needs_an_operator_a_reason_and_a_plan(wrong: pm.Rollb
     assert isinstance(ledger.reply, Refused)
 
 
-@pytest.mark.parametrize("outcome", [pm.NotCompensated("unit failed"), None])
-def test_a_plan_that_failed_leaves_it_committed_and_can_be_tried_again(outcome: Any) -> None:
+def test_a_plan_that_git_broke_off_is_tried_again_at_once_under_its_key() -> None:
     ledger = committed().tell(verb(pm.Rollback, plan=PLAN))
-    ledger.answer(outcome, None if outcome else "git crashed")
+    (asked,) = ledger.found(Perform)
+    ledger.answer(None, "git was killed")
+    (again,) = ledger.found(Perform)
+    assert again == asked
+    assert ledger.answer(pm.Compensated("revert1")).state is State.ROLLED_BACK
+    assert ledger.patch.plan is None
+
+
+def test_a_plan_that_git_breaks_off_for_ever_is_given_up_and_can_be_asked_for_again() -> None:
+    ledger = committed().tell(verb(pm.Rollback, plan=PLAN))
+    for _ in range(TROUBLES_MAX):
+        ledger.answer(None, "the disk is full")
+    (note,) = ledger.found(Note)
+    assert (note.event_type, note.reason) == ("patch_rollback_failed", "the disk is full")
+    assert ledger.work is None
+    (perform,) = ledger.tell(verb(pm.Rollback, plan=PLAN)).found(Perform)
+    assert (perform.key, ledger.patch.troubles) == ("p1.3:patch_compensate", 0)
+
+
+def test_a_plan_that_failed_leaves_it_committed_and_can_be_tried_again() -> None:
+    ledger = committed().tell(verb(pm.Rollback, plan=PLAN))
+    ledger.answer(pm.NotCompensated("unit failed"))
     assert ledger.state is State.COMMITTED
     (note,) = ledger.found(Note)
     assert (note.event_type, note.operator) == ("patch_rollback_failed", "ann")
