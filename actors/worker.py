@@ -409,6 +409,10 @@ def _override(turn: WorkerTurn, order: m.Override) -> None:
 def _follow(turn: WorkerTurn, order: Wanted) -> None:
     """Takes the way. A slot without a process gets one, but where it is shut down."""
     worker = turn.value
+    if worker.state == order.target:
+        # While its task was dying it fell silent for so long that it failed by itself.
+        turn.change(wanted=None, **NO_LEASE)
+        return _restart_failed(turn, order.reason)
     edges = way(CHART, worker.state, order.target)
     assert not isinstance(edges, m.Refused), "it was asked before"
     _take_back(turn)

@@ -285,6 +285,20 @@ def test_a_slot_sent_to_fail_comes_back_by_its_restart() -> None:
     assert "restart" in slot_kit.timers(gone)
 
 
+@pytest.mark.parametrize("gone_before", [False, True])
+def test_a_slot_sent_to_fail_that_failed_by_itself_meanwhile_comes_back_by_its_restart(
+    gone_before: bool,
+) -> None:
+    silence = (m.TimerFired("heartbeat"), m.TimerFired("recovery"))
+    failed = after(worker_machine, SLOTS["busy"], order("failed"), *silence)
+    assert (failed.state, failed.lease) == ("failed", SLOTS["busy"].lease)
+    crashed = m.UetEnded(slot_kit.UET, crashed=True)
+    last = (crashed, slot_kit.ENDED) if gone_before else (slot_kit.ENDED, crashed)
+    over = step(worker_machine, after(worker_machine, failed, last[0]), last[1])
+    assert over.state.lease is None
+    assert "restart" in slot_kit.timers(over)
+
+
 def test_a_process_that_came_up_as_its_slot_was_failed_is_not_taken_for_a_new_one() -> None:
     failed = step(worker_machine, SLOTS["initializing"], order("failed"))
     up = m.UetReady(f"uet_worker:{failed.state.uet_id}")
