@@ -1,4 +1,4 @@
-"""An operator's word about a patch: approved, rejected, or overridden to where the ledger is to have it.
+"""An operator's word about a patch: approved, rejected, or overridden to another state.
 
 An override changes the ledger, never what git holds. While a ref may be moving it is refused, and
 an answer to what was asked before it comes under an older attempt, which changes nothing.

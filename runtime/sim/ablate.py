@@ -81,7 +81,9 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def ablations() -> list[Ablation]:
     """All of them, in the order in which they are tried."""
-    return list(_ABLATIONS)
+    from runtime.sim.ablate_ledger import LEDGER  # noqa: PLC0415 (it is made of what is here)
+
+    return [*_ABLATIONS, *LEDGER]
 
 
 def run(ablation: Ablation, seeds: Sequence[int] | None = None) -> Verdict:
@@ -302,7 +304,7 @@ def _one_epoch(init: Any) -> Any:
     return begin
 
 
-_CRASHES: Final = {
+CRASHES: Final = {
     "crash": 0.02,
     "crash_before_commit": 0.05,
     "crash_after_commit": 0.05,
@@ -327,14 +329,14 @@ _ABLATIONS: Final = (
         "the leases of different owners never meet",
         off((Dispatch, "__init__", _one_epoch)),
         worlds.pipeline(),
-        _CRASHES,
+        CRASHES,
     ),
     Ablation(
         "effect keys",
         "an effect is offered again under the key that it had",
         off((ModelStore, "outbox", _other_keys)),
         grounds.paid_once,
-        {**_CRASHES, "effect_lost": 0.3},
+        {**CRASHES, "effect_lost": 0.3},
     ),
     Ablation(
         "commit before effects",
@@ -384,7 +386,7 @@ _ABLATIONS: Final = (
         "a message that was under way is delivered by the next owner",
         off((ModelStore, "messages", _no_messages)),
         worlds.pipeline(),
-        _CRASHES,
+        CRASHES,
         "random",
     ),
     Ablation(
@@ -392,14 +394,14 @@ _ABLATIONS: Final = (
         "durable timers are armed again by the next owner",
         off((Kernel, "adopt", _no_timers)),
         worlds.failing(),
-        {**_CRASHES, "tool_failed": 0.4},
+        {**CRASHES, "tool_failed": 0.4},
     ),
     Ablation(
         "reap before recovery",
         "what a former owner left running is dead before its task goes on",
         off((Processes, "reap", _nothing_reaped)),
         worlds.pipeline(),
-        _CRASHES,
+        CRASHES,
         known=28,
     ),
     Ablation(
@@ -407,7 +409,7 @@ _ABLATIONS: Final = (
         "after a restart nothing is spawned again on suspicion",
         off((uet_worker, "_spawning", _spawned_again)),
         worlds.pipeline(),
-        _CRASHES,
+        CRASHES,
     ),
     Ablation(
         "death before the next lease",

@@ -16,6 +16,7 @@ import msgspec
 from actors.effects import Perform
 from actors.messages import Performed
 from runtime.inbox import Envelope
+from runtime.sim.observing import Broken
 from runtime.sim.owner import Crashed
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ class Effects:
         self._engine = engine
         self.performers: dict[str, Performer] = {}
         self.usual_s: dict[str, float] = {}
+        self.report_s: dict[str, float] = {}  # from the deed to the report, where not at once
         self._lines: dict[str, deque[_Effect]] = {}
+        self._unreported: set[str] = set()  # names whose first effect is done
         self._life = 0
 
     def perform(
@@ -84,8 +87,22 @@ class Effects:
             outcome = self._once(name, effect)
             if engine.fault("effect_lost", name):
                 raise Crashed("effect_lost")
-        line.popleft()
-        engine.tell(Envelope(effect.actor, outcome, kept=True, outbox=effect.row))
+        report_s = self.report_s.get(name)
+        if report_s is None:
+            self._report((name, life, outcome))
+            return
+        self._unreported.add(name)
+        wait = engine.latency("report", name, report_s)
+        engine.later(wait, self._report, (name, life, outcome))
+
+    def _report(self, what: tuple[str, int, Performed]) -> None:
+        name, life, outcome = what
+        if life != self._life:
+            return
+        self._unreported.discard(name)
+        line = self._lines[name]
+        effect = line.popleft()
+        self._engine.tell(Envelope(effect.actor, outcome, kept=True, outbox=effect.row))
         if line:
             self._begin(name)
 
@@ -96,6 +113,8 @@ class Effects:
         self._engine.outside("done", effect.actor, (name, effect.key))
         try:
             result = performer(effect.key, effect.payload, effect.perhaps_done)
+        except Broken:
+            raise  # what it checks, or a monitor has seen: no failure of the performer
         except Exception as error:  # noqa: BLE001 (a user's code: its failure is the actor's to judge)
             return Performed(effect.key, error=f"{type(error).__name__}: {error}")
         return Performed(effect.key, result=result)
@@ -104,6 +123,9 @@ class Effects:
         """What was under way ends with the owner: done, or not."""
         self._life += 1
         lines, self._lines = self._lines, {}
+        done, self._unreported = self._unreported, set()
         for name, line in lines.items():
-            if line and self._engine.choices.below(f"effect_done/{name}/{self._life}", 2):
+            if not line or name in done:
+                continue
+            if self._engine.choices.below(f"effect_done/{name}/{self._life}", 2):
                 self._once(name, line[0])

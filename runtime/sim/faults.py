@@ -50,6 +50,11 @@ KINDS: Final[dict[str, str]] = {
     "effect_lost": "a user's effect is done, and its outcome is lost with the owner",
     "effect_failed": "a user's effect fails",
     "command": "an operator does something, at any moment",
+    "git_torn": "the owner dies between two steps of its work on git",
+    "git_failed": "work on git fails after all it had to do was done",
+    "git_locked": "somebody else holds the lock of a ref",
+    "git_foreign": "somebody else commits on top of the target branch",
+    "git_rewound": "somebody else moves the target branch back by a commit",
 }
 """Every kind, and what it does."""
 

@@ -233,7 +233,7 @@ class WriteAhead(_Counted):
     def __init__(self) -> None:
         super().__init__()
         self._left: set[tuple[str, ...]] = set()
-        self._performing: Counter[tuple[str, str]] = Counter()
+        self._performing: set[int] = set()  # rows of the outbox
 
     def on_effect(self, world: World, effect: Any) -> None:
         self.looked += 1
@@ -259,11 +259,12 @@ class WriteAhead(_Counted):
                 tried = row is not None and row.value.tries >= attempt
                 self._durable(world, tried, f"the try {attempt} of {gate}")
             case fx.Perform(name, key):
-                self._performing[name, key] += 1
-                known = any(e[2:4] == (name, key) for e in world.store.effects.values())
-                self._durable(world, known, f"the effect {name} {key}")
-                if self._performing[name, key] > 1:
+                # One that failed may be asked for again, under its key: then it is another row.
+                found = [n for n, e in world.store.effects.items() if e[2:4] == (name, key)]
+                self._durable(world, bool(found), f"the effect {name} {key}")
+                if self._performing.issuperset(found):
                     world.fail(self.name, f"{name} {key} is handed out twice by one owner")
+                self._performing.update(found)
             case _:
                 pass  # a request to end something: it may be repeated
 

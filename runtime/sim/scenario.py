@@ -106,11 +106,21 @@ class Sim:
         self._engine.later(seconds(at), self.clients.ask, operation)
         return operation
 
-    def on_effect(self, name: str, performer: Performer, usual_s: str | float = 0.01) -> None:
+    def on_effect(
+        self,
+        name: str,
+        performer: Performer,
+        usual_s: str | float = 0.01,
+        report_s: str | float | None = None,
+    ) -> None:
         """What carries out the `Perform` effects of this name: `performer(key, payload,
-        perhaps_done)`. It may be called again with the same key, as in production."""
+        perhaps_done)`. It may be called again with the same key, as in production. `report_s`: its
+        outcome comes about so long after the deed, instead of with it, and is lost in a crash
+        between the two."""
         self._engine.effects.performers[name] = performer
         self._engine.effects.usual_s[name] = seconds(usual_s)
+        if report_s is not None:
+            self._engine.effects.report_s[name] = seconds(report_s)
 
     def tool(
         self,
@@ -201,6 +211,19 @@ class Sim:
         """True at this rate."""
         n = self._drawn[label] = self._drawn.get(label, 0) + 1
         return self._engine.choices.chance(f"maybe/{label}/{n}", probability)
+
+    @property
+    def clock(self) -> float:
+        """What the runtime's clock says."""
+        return self._engine.now
+
+    def fault(self, kind: str, who: str) -> bool:
+        """Whether this kind of fault happens to `who` now; for performers and behaviours."""
+        return self._engine.fault(kind, who)
+
+    def outside(self, what: str, who: str, detail: str) -> None:
+        """Something happened outside: it is in the trace, and monitors hear of it."""
+        self._engine.outside(what, who, detail)
 
     def model(self, reference: Model[Any], refs: str = "") -> None:
         """Holds every answer of the actors whose address begins with `refs` against a reference

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from actors import spec
+from runtime.sim import ledger as patches_to_land
 from runtime.sim.behaviour import Behaviour, Execution
 
 if TYPE_CHECKING:
@@ -253,6 +254,8 @@ def _task(
     )
 
 
+ledger = patches_to_land.ledger
+
 WORLDS: dict[str, World] = {
     "pipeline": pipeline(),
     "diamond": diamond(),
@@ -263,5 +266,6 @@ WORLDS: dict[str, World] = {
     "approved": approved(),
     "owners_pool": owners_pool(),
     "inline": inline(),
+    "ledger": ledger(),
 }
 """Every ready world in its usual size, by name."""

@@ -68,3 +68,8 @@ def short_of_time(sim: Sim) -> None:
 @simulate()
 def paid_once(sim: Sim) -> None:
     grounds.paid_once(sim)
+
+
+@simulate()
+def ledger(sim: Sim) -> None:
+    worlds.ledger(patches=4)(sim)

@@ -236,3 +236,31 @@ def test_an_operators_command_acts_on_any_end_of_an_id() -> None:
         sim.eventually("cancelled", lambda v: v.task("t2").state == "cancelled")
 
     ran(cancelled)
+
+
+def test_what_a_performer_checks_ends_the_run() -> None:
+    def unlucky(sim: Sim) -> None:
+        counting(sim)
+        sim.on_effect("print", lambda _key, n, _again: sim.check(n != 5, "five is printed"))
+
+    of = scenario(unlucky)
+    failure = of.run(Case(of.locator, 1, Config(strategy="fifo"))).failure
+    assert failure is not None
+    assert (failure.invariant, failure.text) == ("check", "five is printed")
+
+
+def test_an_outcome_that_is_under_way_when_the_owner_dies_is_asked_for_again() -> None:
+    calls: list[tuple[str, bool]] = []
+
+    def slow(sim: Sim) -> None:
+        counting(sim)
+        sim.on_effect(
+            "print", lambda key, n, again: calls.append((key, again)) or n, 0.01, report_s=0.5
+        )
+        sim.at("5.2s").crash()
+
+    of = scenario(slow)
+    config = Config(strategy="fifo")
+    result = of.run(Case(of.locator, 1, config, {"latency.report/print/1": 40}), record=True)
+    assert result.failure is None
+    assert calls[:2] == [("a-2", False), ("a-2", True)]
