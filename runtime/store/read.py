@@ -17,6 +17,7 @@ from runtime.store.migrate import applied, migrations
 
 _BUSY_S = 0.25
 _PAGE = 1000
+_EMPTY = "it is empty, its first opening has not come to its end, so that nothing is on record"
 _decode = msgspec.json.Decoder().decode
 
 
@@ -30,7 +31,8 @@ def connect(db_path: Path, *, busy_s: float = _BUSY_S) -> sqlite3.Connection:
         raise StateDirUnusable(db_path, "there is no database", "`banksman run PLAN` makes one")
     db = _open(db_path, "mode=ro", busy_s)
     try:
-        applied(db, db_path, migrations())
+        if not applied(db, db_path, migrations()):
+            raise StateDirUnusable(db_path, _EMPTY, "`banksman resume` makes it whole")
     except sqlite3.Error as error:
         db.close()
         if _is_read_only(error) and not _wal(db_path).exists():

@@ -116,3 +116,9 @@ async def test_events_come_in_pages_after_a_number(tmp_path: Path) -> None:
     assert [e["seq"] for e in events_since(path, 2, limit=3)] == [3, 4, 5]
     assert events_since(path, 7) == []
     assert events_since(path, 5)[0]["context"]["phase_id"] == "PH-002"
+
+
+def test_a_database_whose_first_opening_came_to_nothing_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "banksman.db").touch()
+    with pytest.raises(StateDirUnusable, match="it is empty.*`banksman resume` makes it whole"):
+        connect(tmp_path / "banksman.db")
