@@ -26,6 +26,8 @@ def waits_for_a_person(run: Any, below: Iterable[tuple[str, Any]]) -> str | None
             return why
         if kind == "circuit_breaker" and value.mode == "held":
             return f"the breaker {value.id} is held open"
+        if kind == "task" and value.stalled:
+            return f"{value.id} has no verdict until a gate is run again: {value.reason}"
         if value.state == "blocked" and _by_hand(value):
             return f"{value.id} was blocked by an operator"
         if value.state == "blocked" and run.spec.run.on_blocked == "wait":

@@ -440,7 +440,9 @@ class Processes:
                 undead.add(lease)
             else:
                 del self.survivors[lease]
-                self._engine.outside("dead", self.executing.pop(lease), lease)
+                # Nothing of it, where an orphan of the same lease has been found dead before.
+                if (task_id := self.executing.pop(lease, None)) is not None:
+                    self._engine.outside("dead", task_id, lease)
         return frozenset(undead)
 
     # --- how it speaks ---------------------------------------------------------------------------

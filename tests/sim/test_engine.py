@@ -122,6 +122,15 @@ def test_a_run_that_is_paused_waits_for_a_person_and_is_no_deadlock() -> None:
     assert ("run", "running", "paused", "run_paused") in result.coverage.edges
 
 
+def test_a_task_whose_gate_never_gets_its_verdict_waits_for_a_person_and_is_no_deadlock() -> None:
+    of = scenario("gated")
+    never = {f"fault.gate_infra/test_gate:gated-1/gate:lint~2/{n}": 1 for n in (1, 2, 3)}
+    config = Config(faults={"gate_infra": 0.1}, sizes={"tasks": 1, "workers": 1}, strategy="fifo")
+    result = of.run(Case(of.locator, 1, config, {"*": 0, **never}), record=True)
+    assert result.failure is None
+    assert len(whats(result, "gate_infra")) == 3
+
+
 def test_a_message_that_nobody_sends_is_a_deadlock_that_says_who_waits() -> None:
     def stuck(sim: Sim) -> None:
         sim.tool("t", hangs=True)
