@@ -217,7 +217,7 @@ async def test_a_dispatcher_that_is_built_anew_grants_nothing_beyond_the_concurr
         with anyio.fail_after(30):
             while tasks(tmp_path).get("running") != 1:
                 await anyio.lowlevel.checkpoint()
-        rt._sup.rebuild_index()  # as after a rollback
+        rt._sup.rebuild_index(frozenset())  # as after a rollback
         await rt.wait_idle()
         assert tasks(tmp_path) == {"running": 1, "queued": 2}
         (tmp_path / "go").touch()
