@@ -17,6 +17,7 @@ from runtime.cli.exits import Exit, Stop
 from runtime.cli.text import columns, length, one_line, paint
 
 if TYPE_CHECKING:
+    from runtime.bench.gating import Gating
     from runtime.store.verify import Verified
 
 
@@ -106,9 +107,21 @@ def _chart_lines(charts: dict[str, dict[str, object]]) -> Iterator[str]:
     help="On which disk; default: that of the temporary folder.",
 )
 @click.option("--sim", is_flag=True, help="The simulation instead: its events per second.")
+@click.option(
+    "--gating",
+    is_flag=True,
+    help="The merge queue instead: speculative against serial, in virtual time.",
+)
 @shared
-def bench_command(call: Call, large: int | None, folder: Path | None, sim: bool) -> None:
+def bench_command(
+    call: Call, large: int | None, folder: Path | None, sim: bool, gating: bool
+) -> None:
     """Measure what this computer's disk allows, and how much of it the runtime reaches."""
+    if gating:
+        if sim or large is not None or folder is not None:
+            raise Stop(Exit.USAGE, "--gating measures nothing else: leave the other options out")
+        _show_gating(call)
+        return
     if sim:
         from runtime.bench import simulated  # noqa: PLC0415 - as below
 
@@ -129,6 +142,41 @@ def _show_figures(call: Call, figures: dict[str, float]) -> None:
         for name, value in figures.items()
     ]
     call.show(figures, lambda: columns(("figure", "value"), rows))
+
+
+def _show_gating(call: Call) -> None:
+    from runtime.bench import gating  # noqa: PLC0415 - the charts need no planner
+
+    table = gating.measure()
+    call.show(msgspec.to_builtins(table), lambda: _gating_lines(table))
+
+
+def _gating_lines(table: Gating) -> Iterator[str]:
+    yield (
+        f"{table.patches:,} patches a cell, seed {table.seed}, in virtual time:"
+        " throughput in patches settled in the time of one gate, work in times of a gate per patch"
+    )
+    yield f"early: a gate that fails does so after {table.early:g} of its time"
+    yield ""
+    head = "window", "pass rate", "of use", "serial", "speculative", "formula", "starts", "work"
+    early = "serial, early", "speculative, early", "work, early"
+    rows = (
+        (
+            f"{row.window}",
+            f"{row.rate:.2f}",
+            f"{row.of_use}",
+            f"{row.serial.throughput:.2f}",
+            f"{row.speculative.throughput:.2f}",
+            f"{row.formula:.2f}",
+            f"{row.speculative.starts:.2f}",
+            f"{row.speculative.work:.2f}",
+            f"{row.serial_early.throughput:.2f}",
+            f"{row.speculative_early.throughput:.2f}",
+            f"{row.speculative_early.work:.2f}",
+        )
+        for row in table.rows
+    )
+    yield from columns(head + early, rows)
 
 
 def _words(found: object) -> list[str]:
