@@ -2,8 +2,8 @@
 
 A world says what merges and what passes, by the set of patches in a tree. A history drives the
 planner through it: builds, gates and landings end in any order, and in between patches arrive and
-are withdrawn, the window changes, somebody else moves the target, and results come late and twice.
-Chance is drawn from the seed alone.
+are withdrawn, the window changes, the owner is killed, somebody else moves the target, and results
+come late and twice. Chance is drawn from the seed alone.
 """
 
 from __future__ import annotations
@@ -272,7 +272,7 @@ class History:
     def disturb(self) -> None:
         self.disturbances += 1
         self.changes += 1
-        match self.rng.randrange(4):
+        match self.rng.randrange(5):
             case 0:
                 self.arrive(self.patch(), self.rng.choice((len(self.queue), 0)))
             case 1:
@@ -282,8 +282,19 @@ class History:
                     self.evidence.left(gone.id)
             case 2:
                 self.window = self.rng.randint(1, 5)
+            case 3:
+                self.restart()
             case _:
                 self.tree = f"{self.tree}+x{self.disturbances}"
+
+    def restart(self) -> None:
+        """The owner died: builds and gates with it. Whether a landing came about is looked up."""
+        for name in self.running:
+            attempt = self.evidence.attempts[name]
+            self.evidence.stopping(name)
+            assert self.evidence.ended(name, attempt.question, None) is Weight.EVIDENCE
+        self.running.clear()
+        self.flight = [event for event in self.flight if event[0] in {"land", "again"}]
 
     def arrive(self, patch: Staged, at: int) -> None:
         self.changes += 1
