@@ -84,9 +84,11 @@ def resume_command(
     """
     state_dir = existing(call.asked_dir)
     kinds = ("run", "workstream", "task", "worker")
-    with call.reading() as db:
-        found = entity(db, run, *kinds) if run is not None else None
-        ended = _end_of(db, found.id) if found is not None and found.kind == "run" else None
+    found, ended = None, None
+    if run is not None:  # else nothing is read: it may be what makes an empty database whole
+        with call.reading() as db:
+            found = entity(db, run, *kinds)
+            ended = _end_of(db, found.id) if found.kind == "run" else None
     owner = owner_of(state_dir)
     if owner is not None:
         if found is None:

@@ -31,8 +31,7 @@ def connect(db_path: Path, *, busy_s: float = _BUSY_S) -> sqlite3.Connection:
         raise StateDirUnusable(db_path, "there is no database", "`banksman run PLAN` makes one")
     db = _open(db_path, "mode=ro", busy_s)
     try:
-        if not applied(db, db_path, migrations()):
-            raise StateDirUnusable(db_path, _EMPTY, "`banksman resume` makes it whole")
+        begun = applied(db, db_path, migrations())
     except sqlite3.Error as error:
         db.close()
         if _is_read_only(error) and not _wal(db_path).exists():
@@ -42,6 +41,9 @@ def connect(db_path: Path, *, busy_s: float = _BUSY_S) -> sqlite3.Connection:
     except BaseException:
         db.close()
         raise
+    if not begun:
+        db.close()
+        raise StateDirUnusable(db_path, _EMPTY, "`banksman resume` makes it whole")
     return db
 
 

@@ -98,3 +98,15 @@ def test_a_paused_run_that_is_resumed_without_an_owner_has_the_reason_on_record(
     events = banksman("history", "dear", "--json", cwd=tmp_path).json
     told = {e["event_type"]: e["reason"] for e in events if e["reason"] == "paid"}
     assert set(told) == {"run_budget_granted", "run_state_transition"}
+
+
+def test_a_database_whose_first_opening_came_to_nothing_is_made_whole_as_it_is_told(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".state").mkdir()
+    (tmp_path / ".state" / "banksman.db").touch()
+    for command in (["verify"], ["status"], ["db", "check"]):
+        told = banksman(*command, cwd=tmp_path)
+        assert (told.code, "`banksman resume` makes it whole" in told.err) == (4, True)
+    assert banksman("resume", cwd=tmp_path).code == 0
+    assert banksman("verify", cwd=tmp_path).code == 0

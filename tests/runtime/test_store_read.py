@@ -120,5 +120,5 @@ async def test_events_come_in_pages_after_a_number(tmp_path: Path) -> None:
 
 def test_a_database_whose_first_opening_came_to_nothing_is_told_as_such(tmp_path: Path) -> None:
     (tmp_path / "banksman.db").touch()
-    with pytest.raises(StateDirUnusable, match="it is empty.*`banksman resume` makes it whole"):
+    with pytest.raises(StateDirUnusable, match=r"it is empty.*`banksman resume` makes it whole"):
         connect(tmp_path / "banksman.db")
