@@ -8,7 +8,7 @@ from runtime.cli.exits import Exit, Stop
 from runtime.cli.text import counted, one_line
 from runtime.control.client import NoOwner, OwnerLost, OwnerRefused
 from runtime.errors import BanksmanError
-from runtime.plan import PlanError
+from runtime.plan import PlanError, told_once
 
 _CODES = {
     "refused": Exit.REFUSED,
@@ -66,8 +66,8 @@ def _first(group: ExceptionGroup[Exception]) -> Exception:
 
 
 def _faulty(error: PlanError) -> Stop:
-    faults = [one_line(str(fault)) for fault in error.faults]
-    count = counted(len(faults), "fault")
+    faults = [one_line(told) for _, told in told_once(error.faults)]
+    count = counted(len(error.faults) + sum(fault.more for fault in error.faults), "fault")
     return Stop(
         Exit.USAGE,
         f"the plan has {count}, so nothing was started" if len(faults) > 1 else faults[0],

@@ -10,7 +10,7 @@ import click
 from runtime.cli.calling import Call, shared
 from runtime.cli.exits import Exit, Stop
 from runtime.cli.text import counted, one_line, paint
-from runtime.plan import Checked, Severity, check, write_first_plan
+from runtime.plan import Checked, Severity, check, told_once, write_first_plan
 from runtime.plan.init import PlanExists
 
 
@@ -46,9 +46,9 @@ def init_command(call: Call, file: Path | None, force: bool) -> None:
 
 
 def _check_lines(found: Checked) -> Iterator[str]:
-    for fault in found.faults:
+    for fault, told in told_once(found.faults):
         style = "red" if fault.severity is Severity.ERROR else "yellow"
-        yield f"{paint(str(fault.severity), style)}  {one_line(str(fault))}"
+        yield f"{paint(str(fault.severity), style)}  {one_line(told)}"
     for plan in found.plans:
         tasks = sum(len(w.tasks) for w in plan.plan.workstreams.values())
         yield (

@@ -16,7 +16,7 @@ from actors.spec import Plan
 from runtime.control.engine import Engine
 from runtime.control.gapless import gapless
 from runtime.evidence import Evidence
-from runtime.plan import PlanError
+from runtime.plan import PlanError, told_once
 from runtime.view.filters import EventFilter
 
 
@@ -87,7 +87,7 @@ async def _submit(engine: Engine, args: Submit) -> dict[str, Any]:
     try:
         run = await engine.submit(args.plan, args.key)
     except PlanError as error:
-        faults = "; ".join(str(fault) for fault in error.faults)
+        faults = "; ".join(told for _, told in told_once(error.faults))
         raise Declined("bad_plan", faults, "mend the plan, then `banksman check` it") from None
     return {"run_id": run.id}
 

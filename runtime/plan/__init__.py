@@ -8,7 +8,7 @@ line, place and cure; nothing of a faulty plan is ever begun.
 
 from runtime.plan.absent import absent_tools
 from runtime.plan.check import Checked, check
-from runtime.plan.fault import Fault, PlanError, Severity
+from runtime.plan.fault import Fault, PlanError, Severity, told_once
 from runtime.plan.init import PLAN_NAME, PlanExists, first_plan, write_first_plan
 from runtime.plan.parse import Loaded, load, load_to_run, validate
 
@@ -25,6 +25,7 @@ __all__ = [
     "first_plan",
     "load",
     "load_to_run",
+    "told_once",
     "validate",
     "write_first_plan",
 ]

@@ -31,6 +31,7 @@ class Fault(msgspec.Struct, frozen=True):
     """One thing wrong: the place, what is wrong there, and what to do about it.
 
     `line` counts from 1 and is None where the plan is no text, or the file as a whole is meant.
+    `more`: so many further places of the same fault are beyond the bound, and are only counted.
     """
 
     text: str
@@ -39,6 +40,7 @@ class Fault(msgspec.Struct, frozen=True):
     severity: Severity = Severity.ERROR
     file: str = "the plan"
     line: int | None = None
+    more: int = 0
 
     @property
     def where(self) -> str:
@@ -52,7 +54,7 @@ class Fault(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, Any]:
         """The stable shape that `check --json` prints."""
-        return {
+        shape = {
             "file": self.file,
             "line": self.line,
             "where": self.where,
@@ -60,6 +62,7 @@ class Fault(msgspec.Struct, frozen=True):
             "cure": self.cure,
             "severity": str(self.severity),
         }
+        return {**shape, "more": self.more} if self.more else shape
 
 
 class PlanError(BanksmanError):
@@ -67,23 +70,41 @@ class PlanError(BanksmanError):
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(sorted(faults, key=lambda f: f.severity is Severity.WARNING))
-        super().__init__("\n".join(str(fault) for fault in self.faults))
+        super().__init__("\n".join(told for _, told in told_once(self.faults)))
+
+
+def told_once(faults: Iterable[Fault]) -> list[tuple[Fault, str]]:
+    """The different faults in their order, each with its line for a person: of those that differ
+    in their place alone the first, and how many more there are."""
+    groups: dict[tuple[str, ...], list[Fault]] = {}
+    for fault in faults:
+        likeness = (fault.file, fault.severity, fault.text, fault.cure)
+        groups.setdefault(likeness, []).append(fault)
+    found = []
+    for alike in groups.values():
+        more = len(alike) - 1 + sum(fault.more for fault in alike)
+        told = f"{alike[0]} (and {more:,} more like it)" if more else str(alike[0])
+        found.append((alike[0], told))
+    return found
 
 
 class Faults:
     """Collects faults in the order in which they are found.
 
-    Bounded: past FAULTS_MAX of one severity they are only counted, and `all` ends with that count.
+    Bounded: past FAULTS_MAX of one severity they are only counted, the equals of one that is kept
+    with that one, and `all` ends with the count of the others.
     """
 
     def __init__(self) -> None:
         self._kept: dict[Severity, list[Fault]] = {severity: [] for severity in Severity}
+        self._equals: dict[tuple[Severity, str, str], int] = {}  # of those kept: beyond the bound
         self._beyond = dict.fromkeys(Severity, 0)
         self._comparisons_left = NAMES_COMPARED_MAX
 
     def __len__(self) -> int:
         """How many were found, those only counted too."""
-        return sum(map(len, self._kept.values())) + sum(self._beyond.values())
+        beyond = sum(self._equals.values()) + sum(self._beyond.values())
+        return sum(map(len, self._kept.values())) + beyond
 
     def error(self, path: Path, text: str, cure: str) -> None:
         """The plan is refused for this."""
@@ -94,8 +115,12 @@ class Faults:
         self._add(path, text, cure, Severity.WARNING)
 
     def _add(self, path: Path, text: str, cure: str, severity: Severity) -> None:
+        likeness = (severity, text, cure)
         if len(self._kept[severity]) < FAULTS_MAX:
             self._kept[severity].append(Fault(text, cure, path, severity))
+            self._equals.setdefault(likeness, 0)
+        elif likeness in self._equals:
+            self._equals[likeness] += 1
         else:
             self._beyond[severity] += 1
 
@@ -112,8 +137,11 @@ class Faults:
     def all(self) -> tuple[Fault, ...]:
         """What was found: errors, then warnings, each in the order of finding."""
         found: list[Fault] = []
+        left = dict(self._equals)
         for severity in Severity:
-            found += self._kept[severity]
+            for fault in self._kept[severity]:
+                more = left.pop((severity, fault.text, fault.cure), 0)
+                found.append(msgspec.structs.replace(fault, more=more) if more else fault)
             if beyond := self._beyond[severity]:
                 text = f"{beyond} more {severity}s like these are not shown"
                 found.append(Fault(text, "mend the first ones and check again", (), severity))

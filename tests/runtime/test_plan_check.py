@@ -10,7 +10,9 @@ from typing import TypeVar
 
 import pytest
 
-from runtime.plan import check
+from actors import spec
+from runtime.cli.failures import as_stop
+from runtime.plan import PlanError, check, load, validate
 
 T = TypeVar("T")
 
@@ -115,3 +117,29 @@ def test_a_plan_of_100000_faults_is_checked_in_bounded_time(tmp_path: Path) -> N
     assert took_s < 15
     assert 500 < len(checked.faults) < 510
     assert checked.faults[0].line is None or checked.faults[0].line >= 4
+
+
+def test_equal_faults_are_told_once_to_a_person_and_all_within_the_bound_as_json() -> None:
+    tasks = {f"t{n}": spec.Task(call="fetch") for n in range(100_000)}
+    plan = spec.Plan(run=spec.Run(name="r"), workstreams={"w": spec.Workstream(tasks=tasks)})
+    error = PlanError(validate(plan, frozenset(), {}))
+    lines = str(error).splitlines()
+    assert len(lines) < 10
+    assert any("t0.call" in line and "(and 99,999 more like it)" in line for line in lines)
+    shapes = [fault.as_json() for fault in error.faults]
+    assert len(shapes) == 500
+    calls = [shape for shape in shapes if shape["where"].endswith(".call")]
+    assert len(calls) + calls[0]["more"] == 100_000
+
+
+def test_the_command_groups_equal_faults_and_keeps_those_that_differ(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text(
+        SOUND + "".join(f"[workstreams.w.tasks.t{n}]\ncommand = {n % 2}\n" for n in range(6))
+    )
+    with pytest.raises(PlanError) as refused:
+        load(path)
+    stop = as_stop(refused.value)
+    assert stop.text == "the plan has 6 faults, so nothing was started"
+    assert len(stop.lines) == sum("(and 2 more like it)" in line for line in stop.lines) == 2
+    assert len(stop.facts["faults"]) == 6

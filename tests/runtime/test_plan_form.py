@@ -291,7 +291,9 @@ def test_more_of_a_kind_than_the_bound_are_refused(tmp_path: Path) -> None:
 
 
 def test_very_many_faults_are_counted_beyond_a_bound(tmp_path: Path) -> None:
-    tasks = "".join(f"[workstreams.w.tasks.t{i}]\ncommand = 1\n" for i in range(800))
+    tasks = "".join(
+        f"[workstreams.w.tasks.t{i}]\ncommand = ['x']\nkey{i} = 1\n" for i in range(800)
+    )
     found = faults(tmp_path, RUN + tasks)
     assert len(found) == 501
     assert any(f.text == "300 more errors like these are not shown" for f in found)
