@@ -19,6 +19,7 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypeAlias
 
 from actors.dispatch_places import Places
@@ -86,6 +87,10 @@ class Dispatch:
                 return tuple(self._gates.queue(message))
             case GateDone():
                 return tuple(self._gates.done(message.gate))
+
+    def queued(self) -> Iterator[Enqueue]:
+        """What waits for a slot, also behind a breaker or a held run."""
+        return (waiting.request for waiting in self._requests.values())
 
     def explain(self, task: Address) -> str:
         """Why the queued `task` (an address) has no slot yet, in one line."""

@@ -38,6 +38,7 @@ from runtime.store import Batch, CommitUnknown, ConstraintFailed, TryAgain
 from runtime.turns import Turns
 
 if TYPE_CHECKING:
+    from actors.messages import Enqueue
     from runtime.clock import Clock
     from runtime.kinds import Kind
     from runtime.log import Log
@@ -74,8 +75,9 @@ class Kernel:
         self.committed: Callable[[Epoch, Batch], None] = lambda _epoch, _batch: None
         self.on_stop: Callable[[], None] = lambda: None
         self.rebuild_index: Callable[[frozenset[str]], None] = lambda _unspoken: None
+        self.queued: Callable[[], Iterable[Enqueue]] = tuple  # tasks that wait for a slot
         self.rollback = Rollback(self)
-        self._asleep = False  # some that have not ended are in the store only
+        self.asleep = False  # some that have not ended are in the store only
         self._revived: set[str] = set()  # read back from the store for a late message
 
     def wake(self) -> None:
@@ -195,17 +197,17 @@ class Kernel:
                 self.router.cells.pop(cell.address, None)
             elif crowded and not cell.timers and cell.kind.table in _TABLES_OF_MANY:
                 self.router.cells.pop(cell.address, None)
-                self._asleep = True
+                self.asleep = True
 
     async def wake_all(self) -> None:
         """Every unfinished actor is in memory again: for whoever has to speak to each of them."""
-        if self._asleep:
+        if self.asleep:
             async for page in self.store.unfinished():
                 for stored in page:
                     known = stored.kind in self.turns.kinds  # else it waits for its program
                     if known and stored.address not in self.router.cells:
                         self.adopt(stored)
-            self._asleep = False
+            self.asleep = False
 
     def _undeliverable(self, envelope: Envelope) -> None:
         if envelope.taken:

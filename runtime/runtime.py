@@ -361,19 +361,31 @@ class Runtime:
         for cell in self._sup.router.cells.values():
             if cell.kind.name in _MOVE_A_RUN and not cell.ended and self._moves(cell):
                 movable.add(cell.value.run_id)
-        return [run_id for run_id in self.unfinished_runs() if run_id not in movable]
+        unfinished = self.unfinished_runs()
+        if self._sup.asleep and not movable.issuperset(unfinished):
+            # Queued tasks may be in the store alone: the dispatcher knows of every one.
+            for queued in self._sup.queued():
+                if queued.run_id not in movable:
+                    stream = f"{queued.run_id}/{queued.workstream}"
+                    if self._is_let_go(queued.run_id, stream, queued.tool):
+                        movable.add(queued.run_id)
+        return [run_id for run_id in unfinished if run_id not in movable]
 
     def _moves(self, cell: Cell) -> bool:
         if cell.kind.name == "task" and cell.state == "queued":
-            cells = self._sup.router.cells
-            above = (f"run:{cell.value.run_id}", f"workstream:{cell.value.workstream_id}")
-            if any(ref in cells and cells[ref].value.paused for ref in above):
-                return False
-            if self._is_held(cell.value.spec.breaker):
+            task = cell.value
+            if not self._is_let_go(task.run_id, task.workstream_id, task.spec.breaker):
                 return False
         if cell.kind.name == "test_gate" and cell.state == "pending":
             return self._starts(cell.value)
         return _moves(cell)
+
+    def _is_let_go(self, run_id: str, workstream_id: str, breaker_id: str | None) -> bool:
+        """Whether nobody has paused what is above a queued task, or holds its breaker."""
+        cells = self._sup.router.cells
+        above = (f"run:{run_id}", f"workstream:{workstream_id}")
+        paused = any(ref in cells and cells[ref].value.paused for ref in above)
+        return not (paused or self._is_held(breaker_id))
 
     def _starts(self, gate: Any) -> bool:
         """Whether a PENDING gate goes on by itself: a place will be free, or its breaker tries

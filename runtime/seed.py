@@ -110,6 +110,7 @@ def furnish(kernel: Kernel, gate_places: int, *, execute: bool) -> None:
             kernel.router.post(announce)
 
     kernel.rebuild_index = rebuild_index
+    kernel.queued = lambda: () if dispatcher is None else dispatcher.queued()
     rebuild_index(frozenset())
 
 

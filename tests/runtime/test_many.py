@@ -215,3 +215,28 @@ async def test_the_watches_of_what_has_ended_are_gone(tmp_path: Path) -> None:
         await rt.wait_idle()
         assert await rt._sup.store.watches() == {"account:53": ["account:52"]}
         assert list(rt._sup.turns.watches) == ["account:53"]
+
+
+@pytest.mark.parametrize("verb", ["open", "hold"])
+async def test_queued_tasks_that_are_asleep_move_their_run_unless_a_person_keeps_them_back(
+    tmp_path: Path, verb: str
+) -> None:
+    pools = {"one": spec.Pool(count=1)}
+    tools = {"tool": spec.Tool(command=("true",))}
+
+    def plan(tasks: int) -> spec.Plan:
+        named = {f"t{n}": spec.Task(tool="tool") for n in range(tasks)}
+        streams = {"w": spec.Workstream(tasks=named)}
+        return spec.Plan(run=spec.Run(name="many"), tools=tools, workstreams=streams)
+
+    async with open_runtime(tmp_path / "s", pools=pools) as rt:
+        assert await (await rt.submit(plan(1))).wait() == "completed"
+        breaker = spec.breaker_id("tool", ("true",))
+        said: dict[str, Any] = {"operator": "ann", "reason": "x", "verb": verb}
+        await rt.command("breaker", breaker, **said)
+        run = await rt.submit(plan(60))
+        await rt.wait_idle()
+        assert rt.statistics()["actors_in_memory"] < 40
+        assert rt.waits_for_person() == ([run.id] if verb == "hold" else [])
+        await rt.command("cancel", run.id, operator="ann")
+        assert await run.wait() == "cancelled"
