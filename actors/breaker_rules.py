@@ -61,7 +61,8 @@ def counted(
         if weight is not Weight.FAILURE:
             return (counts if counts.failures == 0 else NOTHING_COUNTED), None
         failures = counts.failures + 1
-        too_many = f"{failures} failures in a row" if failures >= spec.failure_threshold else None
+        in_a_row = "1 failure" if failures == 1 else f"{failures} failures in a row"
+        too_many = in_a_row if failures >= spec.failure_threshold else None
         return replace(counts, failures=failures), too_many
     failed, slow = weight is Weight.FAILURE, weight is Weight.SLOW or _took_long(spec, settle)
     began = settle.ticket.admitted_at

@@ -32,6 +32,8 @@ def work(turn: TaskTurn, message: Work) -> None:
                 _begin(turn, message)
             else:
                 tools.ask(turn, message)
+        case m.WorkFinished() if message.lease == task.lease:
+            _finished(turn, message.outcome)
         case guard.Ticket() | guard.Refusal():
             offered = tools.accepts(turn, message)
             if offered is not None:
@@ -39,8 +41,6 @@ def work(turn: TaskTurn, message: Work) -> None:
         case m.Assigned():
             turn.send(message.worker, m.ReturnAssignment(message.lease))
             _give_up_grant(turn)
-        case m.WorkFinished() if message.lease == task.lease:
-            _finished(turn, message.outcome)
         case m.WorkFinished():
             reason = f"a result of lease {message.lease}, which is not the present one"
             turn.effects.append(Note("result_refused", "warning", reason, message.outcome))
@@ -163,11 +163,14 @@ def _failed(
 
 
 def _told_to_wait(turn: TaskTurn, outcome: Outcome) -> None:
-    """Its tool wants to be left alone for a while: no attempt is burned."""
+    """Its tool wants to be left alone for a while: no attempt is burned. The breaker keeps it back
+    for as long; by itself it waits no longer than between other attempts, so that whoever closes
+    the breaker, or has disabled it, need not look for the tasks."""
     assert outcome.retry_after_s is not None
-    wait_s = pacing.told_wait(outcome.retry_after_s)
+    told_s = pacing.told_wait(outcome.retry_after_s)
     turn.change(exit_code=outcome.exit_code, losses=0)
-    moves.wait(turn, f"rate limited: its tool asked for {wait_s:g} s", wait_s)
+    reason = f"rate limited: its tool asked for {told_s:g} s"
+    moves.wait(turn, reason, min(told_s, turn.value.spec.task.backoff_s_max))
 
 
 def _lost(turn: TaskTurn, outcome: Outcome) -> None:

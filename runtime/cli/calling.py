@@ -99,13 +99,13 @@ def shared(command: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
-def entity(db: sqlite3.Connection, text: str, *kinds: str) -> Any:
+def entity(db: sqlite3.Connection, text: str, *kinds: str, to_change: bool = False) -> Any:
     """The entity that a person means, saying so where it is one of several; Stop(USAGE) with what
     they may have meant."""
     from runtime.view.find import Ambiguous, NotFound, find  # noqa: PLC0415 - lazy like its callers
 
     try:
-        found = find(db, text, kinds)
+        found = find(db, text, kinds, to_change=to_change)
     except NotFound as missing:
         near = ", ".join(missing.near)
         cure = (

@@ -115,7 +115,7 @@ def carry_out(
 ) -> None:
     """Finds the entity that is meant, has the command carried out, and shows the answer."""
     with call.reading() as db:
-        found = entity(db, target, *kinds)
+        found = entity(db, target, *kinds, to_change=True)
     if found.kind in NAMED_BY_KIND or found.kind not in TABLES:
         said = {**said, "kind": found.kind}
     answer = order(call.state_dir, name, found.id, said)

@@ -51,8 +51,13 @@ class Ambiguous(Exception):
         self.count = count
 
 
-def find(db: sqlite3.Connection, text: str, kinds: Iterable[str] = ()) -> Entity:
+def find(
+    db: sqlite3.Connection, text: str, kinds: Iterable[str] = (), *, to_change: bool = False
+) -> Entity:
     """The one entity of `kinds` (none given: of any) whose id is `text`, or ends with it.
+
+    `to_change`: no end that cuts a name in two will do. Who mistypes a name that is not there
+    should not cancel another that ends so.
 
     An end that begins at a "/" (or is a run's short part) goes before one that cuts a name in two;
     a gate goes by its name too, and where no whole name ends so, a run by its own (which may begin
@@ -70,6 +75,8 @@ def find(db: sqlite3.Connection, text: str, kinds: Iterable[str] = ()) -> Entity
         return found
     ending = _ending(db, text, wanted) if text else []
     whole = [e for e in ending if e.id[-len(text) - 1] in "/-:" or text[0] in "/-~:"]
+    if to_change:
+        ending = []
     gates = _gates(db, text) if text and (not wanted or "test_gate" in wanted) else []
     if choice := whole or gates or _named(db, text, wanted):
         return _meant(db, text, choice)

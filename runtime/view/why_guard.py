@@ -120,7 +120,9 @@ def breaker(db: sqlite3.Connection, found: Standing, now: float) -> Explanation:
     if row.state != "closed":
         said.because(shut(row, now), row.reason)
     elif row.ramp is not None:
-        said.because(f"after its close it lets {row.ramp} calls through at a time, then more")
+        said.because(
+            f"after its close it lets {row.ramp} call{'s' if row.ramp > 1 else ''} through at a time, then more"
+        )
     if (who := hand(db, found, "overrid")) is not None and who.reason == row.reason:
         said.because(f"by the hand of {who.operator}, {length(now - who.at)} ago", who.reason)
     if row.openings > 1:

@@ -10,7 +10,7 @@ from actors import guard_messages as guard
 from actors import messages as m
 from actors import spec
 from actors import task as machine
-from actors.effects import Note, Send
+from actors.effects import Note, Send, SetTimer
 from actors.guard_messages import CallOutcome
 from actors.task import State, Task, decide
 from tests.actors.steps import after
@@ -262,6 +262,14 @@ def test_it_comes_back_when_the_tool_said_so() -> None:
     running = lived(ASSIGNED, TICKET)
     timers = decide(running, LIMITED, 60.0).effects
     assert [e.due for e in timers if getattr(e, "key", None) == "backoff"] == [90.0]
+
+
+def test_a_long_rate_limit_is_the_breakers_to_wait_out_and_not_the_tasks() -> None:
+    value = lived(ASSIGNED, TICKET, backoff_s_max=60.0)
+    decision = decide(value, finished(exit_code=1, retry_after_s=86_400.0), 50.0)
+    (timer,) = [e for e in decision.effects if isinstance(e, SetTimer)]
+    assert (timer.key, timer.due) == ("backoff", 110.0)
+    assert decision.state.reason == "rate limited: its tool asked for 86400 s"
 
 
 def test_a_task_without_a_tool_knows_no_rate_limit() -> None:

@@ -181,3 +181,15 @@ def test_a_runs_own_name_goes_before_an_end_that_cuts_another_name_in_two(tmp_pa
     with closing(connect(record.state_dir / "banksman.db")) as found:
         found.row_factory = sqlite3.Row
         assert find(found, "t").id == "t-2222223"
+
+
+def test_an_end_that_cuts_a_name_in_two_is_enough_to_look_and_not_to_change(tmp_path: Path) -> None:
+    record = Record(tmp_path / ".state")
+    record.add("run", a_run(RUN))
+    record.add("workstream", a_workstream("a", RUN))
+    record.add("task", a_task("wait", "a", RUN))
+    with closing(connect(record.state_dir / "banksman.db")) as db:
+        assert find(db, "t", ("task",)).id == f"{RUN}/a/wait"
+        assert find(db, "wait", ("task",), to_change=True).id == f"{RUN}/a/wait"
+        with pytest.raises(NotFound):
+            find(db, "t", ("task",), to_change=True)
