@@ -120,9 +120,8 @@ def breaker(db: sqlite3.Connection, found: Standing, now: float) -> Explanation:
     if row.state != "closed":
         said.because(shut(row, now), row.reason)
     elif row.ramp is not None:
-        said.because(
-            f"after its close it lets {row.ramp} call{'s' if row.ramp > 1 else ''} through at a time, then more"
-        )
+        calls = "1 call" if row.ramp == 1 else f"{row.ramp} calls"
+        said.because(f"after its close it lets {calls} through at a time, then more")
     if (who := hand(db, found, "overrid")) is not None and who.reason == row.reason:
         said.because(f"by the hand of {who.operator}, {length(now - who.at)} ago", who.reason)
     if row.openings > 1:

@@ -188,7 +188,9 @@ def test_an_end_that_cuts_a_name_in_two_is_enough_to_look_and_not_to_change(tmp_
     record.add("run", a_run(RUN))
     record.add("workstream", a_workstream("a", RUN))
     record.add("task", a_task("wait", "a", RUN))
+    record.write()
     with closing(connect(record.state_dir / "banksman.db")) as db:
+        db.row_factory = sqlite3.Row
         assert find(db, "t", ("task",)).id == f"{RUN}/a/wait"
         assert find(db, "wait", ("task",), to_change=True).id == f"{RUN}/a/wait"
         with pytest.raises(NotFound):
