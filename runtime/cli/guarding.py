@@ -10,6 +10,7 @@ import click
 from runtime.cli.calling import Call, shared
 from runtime.cli.text import columns, counted, instant, length, one_line
 from runtime.view.guards import BreakerRow, Guards, Spent, breakers
+from runtime.view.told import whole_length
 
 
 @click.command("breakers")
@@ -46,7 +47,8 @@ def _spent(spent: Spent) -> str:
     if spent.attempts_max is not None:
         parts.append(f"{spent.attempts} of {spent.attempts_max} attempts")
     if spent.seconds_max is not None:
-        parts.append(f"{length(spent.seconds)} of {length(spent.seconds_max)} of executions")
+        used, bound = whole_length(int(spent.seconds)), length(spent.seconds_max)
+        parts.append(f"{used} of {bound} of executions")
     return ", ".join(parts) + " used"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from runtime.cli.text import columns, length, tame
 from runtime.control.client import Client, NoOwner, OwnerLost, OwnerRefused
 from runtime.view.said import AtWork, Said
+from runtime.view.told import whole_length
 
 # Of whom it is known that it lives, and not more.
 OWNED: Mapping[str, Any] = {"role": "daemon"}
@@ -34,7 +35,10 @@ def in_words(said: Said | None, now: float, *, whole: bool = False) -> str:
     """Its text, safe to show, and how long ago it was said; `whole`: not cut to a cell."""
     if said is None:
         return ""
-    ago = "" if said.at is None else f", {length(max(0.0, now - said.at))} ago"
+    ago = ""
+    if said.at is not None:
+        past = int(now - said.at)
+        ago = f", {whole_length(past)} ago" if past > 0 else ", just now"
     text = tame(said.text)
     if len(text) > _CELL_MAX and not whole:
         text = f"{text[: _CELL_MAX - 3]}..."
