@@ -80,9 +80,12 @@ def decide(breaker: Breaker, message: Inbox, now: float) -> Decision[Breaker]:
     if not told:
         return decision
     # It overtakes what waits there, so that as little as can be is granted in vain.
-    allowed = ToolAllowance(after.id, allowance(after), after.epoch)
-    effects = (Send(DISPATCH, allowed, control=True), *decision.effects)
+    effects = (Send(DISPATCH, _allowed(after), control=True), *decision.effects)
     return Decision(after, decision.edges, effects)
+
+
+def _allowed(breaker: Breaker) -> ToolAllowance:
+    return ToolAllowance(breaker.id, allowance(breaker), breaker.epoch)
 
 
 def allowance(breaker: Breaker) -> int | None:
@@ -243,7 +246,11 @@ def _not_admitted(breaker: Breaker, admit: Admit, now: float) -> Decision[Breake
         return _answered(breaker, admit, _ticket(breaker, admit, now, would_refuse=True))
     until = breaker.due if breaker.probe is None else breaker.probe.deadline
     refusal = replace(_refusal(breaker, until, now), call=admit.call)
-    return _answered(breaker, admit, refusal)
+    if admit.owner is None:
+        return _answered(breaker, admit, refusal)
+    # The dispatcher let it come, so it does not know: unless it is told, it lets it come for ever.
+    told = Send(DISPATCH, _allowed(breaker), control=True)
+    return _answered(breaker, admit, refusal, (told,))
 
 
 def _answered(

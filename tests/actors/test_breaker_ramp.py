@@ -44,6 +44,15 @@ def test_what_a_breaker_would_refuse_it_does_not_allow() -> None:
         assert subject.allowances[-1] == 0
 
 
+def test_a_dispatcher_that_let_a_refused_call_come_is_told_again_that_none_may() -> None:
+    # Its index was built anew, and the breaker had not spoken yet: it would let it come for ever.
+    subject = opened(Ours)
+    assert isinstance(subject, Ours)
+    before = len(subject.allowances)
+    assert not subject.admit("task:a").admitted
+    assert subject.allowances[before:] == [0]
+
+
 def test_after_closing_answers_double_what_is_allowed_until_there_is_no_bound() -> None:
     subject = closed_again()
     allowed = [subject.value.ramp]
