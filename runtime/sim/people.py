@@ -28,6 +28,8 @@ def waits_for_a_person(run: Any, below: Iterable[tuple[str, Any]]) -> str | None
             return f"the breaker {value.id} is held open"
         if kind == "task" and value.stalled:
             return f"{value.id} has no verdict until a gate is run again: {value.reason}"
+        if kind == "workstream" and value.state == "validating" and value.reason is not None:
+            return f"{value.id} has no verdict until a gate is run again: {value.reason}"
         if value.state == "blocked" and _by_hand(value):
             return f"{value.id} was blocked by an operator"
         if value.state == "blocked" and run.spec.run.on_blocked == "wait":

@@ -122,9 +122,12 @@ def test_a_run_that_is_paused_waits_for_a_person_and_is_no_deadlock() -> None:
     assert ("run", "running", "paused", "run_paused") in result.coverage.edges
 
 
-def test_a_task_whose_gate_never_gets_its_verdict_waits_for_a_person_and_is_no_deadlock() -> None:
+@pytest.mark.parametrize("gate", ["lint~2", "whole~1"])
+def test_work_whose_gate_never_gets_its_verdict_waits_for_a_person_and_is_no_deadlock(
+    gate: str,
+) -> None:
     of = scenario("gated")
-    never = {f"fault.gate_infra/test_gate:gated-1/gate:lint~2/{n}": 1 for n in (1, 2, 3)}
+    never = {f"fault.gate_infra/test_gate:gated-1/gate:{gate}/{n}": 1 for n in (1, 2, 3)}
     config = Config(faults={"gate_infra": 0.1}, sizes={"tasks": 1, "workers": 1}, strategy="fifo")
     result = of.run(Case(of.locator, 1, config, {"*": 0, **never}), record=True)
     assert result.failure is None
