@@ -64,7 +64,7 @@ class Evidence:
         verdict = self.verdicts.get(question)
         if outcome in {GateOutcome.PASSED, GateOutcome.FAILED} and verdict not in {None, outcome}:
             return Weight.CONTRADICTS
-        if known is None or known.stopping or verdict is not None or known.question != question:
+        if known is None or known.stopping or verdict is not None:
             return Weight.EVIDENCE
         if outcome is None or outcome is GateOutcome.INFRASTRUCTURE:
             self.stalls.add((known.patch, known.patch_attempt, question))

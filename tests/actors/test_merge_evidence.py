@@ -81,6 +81,14 @@ def test_what_left_the_queue_leaves_its_verdicts_alone(known: Evidence) -> None:
     assert (list(known.builds), known.verdicts) == ([("0", "b", 1)], {QUESTION: PASSED})
 
 
+def test_what_left_the_queue_takes_its_troubles_with_it(known: Evidence) -> None:
+    known.started("2", Start("b", 1, "other", ("other", "unit")))
+    known.ended("1", QUESTION, None)
+    known.ended("2", ("other", "unit"), None)
+    known.left("a")
+    assert known.stalls == {("b", 1, ("other", "unit"))}
+
+
 # --- the odds -------------------------------------------------------------------------------------
 
 

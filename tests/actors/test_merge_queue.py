@@ -120,6 +120,26 @@ def test_behind_a_slow_head_only_so_many_positions_hang_on_it() -> None:
     assert len(plan(queue).positions) == 8
 
 
+def test_failures_that_hang_on_a_slow_head_count_as_well() -> None:
+    names = [chr(ord("a") + n) for n in range(20)]
+    clash = Unfit(End.BLOCKED, ("conflict",))
+    behind: dict[tuple[str, str, int], Built | Unfit] = {("0a", name, 1): clash for name in names}
+    builds = {**behind, **chain("a")}
+    found = plan(Queue(tree="0", patches=patches(*names), window=2, builds=builds))
+    assert len(found.positions) == 8
+
+
+def test_no_tree_is_built_that_no_place_is_left_to_gate() -> None:
+    assert with_(window=1, builds=chain("a")).build is None
+
+
+def test_no_tree_is_built_that_is_hardly_of_use() -> None:
+    unlikely = tuple(Staged(name, 1, UNIT, odds=0.4) for name in "abc")
+    assert with_(patches=unlikely, worth=0.5, builds=chain("a")).build is None
+    passed = with_(patches=unlikely, worth=0.5, builds=chain("a"), verdicts=said(PASSED, "0a"))
+    assert passed.build == Build("b", 1, "0a")
+
+
 # --- a failure ahead ------------------------------------------------------------------------------
 
 
@@ -232,6 +252,13 @@ def test_infrastructure_holds_the_patch_and_those_behind_go_past_it() -> None:
     )
     assert found.conclude == (Conclude("a", 1, End.BLOCKED, ("infrastructure:unit",), "unit"),)
     assert started(found) == ["0b", "0bc"]
+
+
+def test_a_verdict_goes_before_trouble() -> None:
+    stalls = frozenset({("a", 1, ("0a", "unit"))})
+    assert with_(stalls=stalls, verdicts=said(PASSED, "0a")).land is not None
+    ends = with_(stalls=stalls, verdicts=said(FAILED, "0a")).conclude
+    assert [end.end for end in ends] == [End.QUARANTINED]
 
 
 def test_a_patch_that_was_released_is_gated_anew() -> None:
