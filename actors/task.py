@@ -49,17 +49,18 @@ Inbox: TypeAlias = Waiting | m.GateVerdict | work.Work | hand.Hand | Above | Ker
 
 
 def decide(task: Task, message: Inbox, now: float) -> Decision[Task]:
-    """One turn. Read by message: most mean one thing in the states that they can meet."""
+    """One turn. Read by message: most mean one thing in the states that they can meet. What every
+    task hears comes first: a case that does not match costs a tenth of a microsecond."""
     turn = TaskTurn(CHART, task, now)
     match message:
-        case m.WorkFinished() | m.Assigned() | m.AssignmentRefused() | m.GatesMade():
+        case m.Assigned() | m.WorkFinished():
             work.work(turn, message)
-        case guard.Ticket() | guard.Refusal():
-            work.work(turn, message)
-        case m.Begin() | m.Cancel() | m.EndBlocked() | m.ClockHeld():
-            _above(turn, message)
         case m.DependencyEnded() | m.DependencyBlocked() | m.DependencyReplaced():
             _dependency(turn, message)
+        case m.Begin() | m.Cancel() | m.EndBlocked() | m.ClockHeld():
+            _above(turn, message)
+        case guard.Ticket() | guard.Refusal() | m.AssignmentRefused() | m.GatesMade():
+            work.work(turn, message)
         case m.GateVerdict():
             _verdict(turn, message)
         case m.TimerFired():

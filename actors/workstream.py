@@ -61,7 +61,7 @@ def decide(ws: Workstream, message: Inbox, now: float) -> Decision[Workstream]:
     conclusions, the same for all."""
     turn = WorkstreamTurn(CHART, ws, now)
     match message:
-        case m.TaskQueued() | m.TaskBlocked() | m.TaskStalled() | m.TaskEnded() | m.TaskRetried():
+        case m.TaskEnded() | m.TaskQueued() | m.TaskBlocked() | m.TaskStalled() | m.TaskRetried():
             _task(turn, message)
         case m.DependencyEnded() | m.DependencyBlocked():
             _dependency(turn, message)
@@ -90,6 +90,8 @@ def decide(ws: Workstream, message: Inbox, now: float) -> Decision[Workstream]:
 def _task(turn: WorkstreamTurn, message: Tasks) -> None:
     ws = turn.value
     match message:
+        case m.TaskEnded():
+            _task_ended(turn, message)
         case m.TaskQueued():
             if ws.state is State.READY and ws.ending is None:
                 _run(turn)
@@ -97,8 +99,6 @@ def _task(turn: WorkstreamTurn, message: Tasks) -> None:
             turn.change(blocked=ws.blocked + (1 if message.blocked else -1))
         case m.TaskStalled():
             turn.change(stalled=ws.stalled + (1 if message.stalled else -1))
-        case m.TaskEnded():
-            _task_ended(turn, message)
         case m.TaskRetried():
             _task_retried(turn, message)
 

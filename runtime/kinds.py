@@ -151,6 +151,9 @@ class _OwnKind(Kind):
         found: str = value.state._value_
         return found
 
+    def is_ended(self, value: Any) -> bool:
+        return value.state in self.terminal
+
     def new_row(self, change: Change) -> tuple[Any, ...]:
         value = change.value
         spec = _encode(value.spec).decode()

@@ -231,6 +231,8 @@ class Turns:
             if type(taken) is not Taken:
                 raise TypeError(f"{_short(taken)} among the edges: want what Chart.take gives")
         for effect in decision.effects:
+            if type(effect) is fx.Send and type(effect.to) is str:
+                continue  # most are
             check = self._checks.get(type(effect))
             if check is not None:
                 check(effect)
@@ -361,7 +363,7 @@ class Turns:
         self.spawn(effect.kind, effect.value, now)
 
     def _send(self, _cell: Cell, effect: fx.Send, _now: float, reply: Reply | None) -> None:
-        envelope = Envelope(effect.to, effect.message, control=effect.control)
+        envelope = Envelope(effect.to, effect.message, effect.control)
         if effect.hand_on:
             envelope.reply = reply
         self.open.sent.append(envelope)

@@ -86,3 +86,6 @@ class Result(msgspec.Struct):
     choices: dict[str, int] = {}
     coverage: Coverage = msgspec.field(default_factory=Coverage)
     happenings: tuple[Happening, ...] = ()
+    steps: int = 0
+    """Turns, and things that came due: what speed is counted in. `events` are the numbers in the
+    trace, where what a thing that came due led to (a commit, a fault) has one of its own."""

@@ -22,7 +22,6 @@ from runtime.sim.faults import KINDS as FAULTS
 from runtime.sim.monitors import Monitor
 
 if TYPE_CHECKING:
-    from runtime.cell import Cell
     from runtime.epoch import Epoch
     from runtime.sim.case import Coverage
     from runtime.sim.monitors import World
@@ -37,34 +36,31 @@ class AbstractStates(Monitor):
     name = "abstract states"
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, str], int] = {}
         self._hash = 0
-        self._parts: dict[tuple[str, str, int], int] = {}
+        # By kind and state: how many actors there are, and what each number is in the hash.
+        self._places: dict[tuple[str, str], tuple[list[int], dict[int, int]]] = {}
 
     def on_commit(self, world: World, epoch: Epoch) -> None:
         for cell, taken, _at in epoch.entries:
             if taken.event_type is None and cell.kind.chart is not None:
-                self._moved(cell, taken.source, taken.target)
+                kind = cell.kind.name
+                if taken.source is not None:
+                    self._count(kind, taken.source, -1)
+                self._count(kind, taken.target, 1)
         world.coverage.states.add(self._hash)
 
-    def _moved(self, cell: Cell, source: str | None, target: str) -> None:
-        kind = cell.kind.name
-        if source is not None:
-            self._count(kind, str(source), -1)
-        self._count(kind, str(target), 1)
-
     def _count(self, kind: str, state: str, step: int) -> None:
-        before = self._counts.get((kind, state), 0)
-        after = self._counts[kind, state] = before + step
+        place = self._places.get((kind, state))
+        if place is None:
+            place = self._places[kind, state] = ([0], {0: 0})
+        counted, parts = place
+        before = counted[0]
+        counted[0] = after = before + step
         if before < _MANY or after < _MANY:
-            self._hash ^= self._part(kind, state, before) ^ self._part(kind, state, after)
-
-    def _part(self, kind: str, state: str, count: int) -> int:
-        found = self._parts.get((kind, state, count))
-        if found is None:
-            text = f"{kind}/{state}/{count}".encode()
-            found = self._parts[kind, state, count] = crc32(text) << 32 | crc32(text[::-1])
-        return found if count else 0
+            if after not in parts:
+                text = f"{kind}/{state}/{after}".encode()
+                parts[after] = crc32(text) << 32 | crc32(text[::-1])
+            self._hash ^= parts[before] ^ parts[after]
 
 
 # --- what there is --------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ class Engine:
         self.latency, self.rates = self.luck.latency, self.luck.rates
         self.now = START_S
         self.us = 0
-        self.n = 0
+        self.n = self.marks = 0  # numbers given, and those given to what came of something numbered
         self.trace: list[int] = []  # what the hash is taken over: a number for each happening
         self.times: list[Due] = []
         self.pending = 0  # of what is due: all but heartbeats
@@ -183,6 +183,7 @@ class Engine:
     def mark(self, what: str, actor: str) -> None:
         """Counts a happening that is no turn, and adds it to the trace."""
         self.n += 1
+        self.marks += 1
         crc, known = self.observer.crc, self.observer.crcs.get
         place = (known(what) or crc(what)) * 3 ^ (known(actor) or crc(actor))
         self.trace.append(place << 31 ^ self.us)
@@ -403,6 +404,7 @@ def run_engine(engine: Engine, strict: Any = None) -> Result:
         failure=failure,
         trace_hash=blake2b(array("Q", engine.trace).tobytes(), digest_size=8).hexdigest(),
         events=engine.n,
+        steps=engine.n - engine.marks,
         simulated_s=round(engine.us / 1e6, 6),
         choices=dict(engine.choices.log or {}),
         coverage=coverage,

@@ -62,6 +62,7 @@ class Starts(_Counted):
 
     name = "gates before starts"
     kinds: frozenset[str] | None = frozenset({"task"})
+    moves = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,6 +123,7 @@ class Breakers(_Counted):
 
     name = "breakers keep shut"
     kinds: frozenset[str] | None = frozenset({"circuit_breaker"})
+    words: frozenset[type] | None = frozenset({Admit, Settle})
 
     def on_turn(
         self, world: World, cell: Cell, before: Any, message: Any, decision: Decision[Any]
@@ -162,6 +164,7 @@ class Accounting(_Counted):
 
     name = "infrastructure burns nothing"
     kinds: frozenset[str] | None = frozenset({"task"})
+    words: frozenset[type] | None = frozenset({WorkFinished})
 
     def on_turn(
         self, world: World, cell: Cell, before: Any, message: Any, decision: Decision[Any]
@@ -181,6 +184,7 @@ class Deaths(_Counted):
 
     name = "dead before its lease ends"
     kinds: frozenset[str] | None = frozenset({"task"})
+    moves = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -208,6 +212,7 @@ class BottomUp(_Counted):
 
     name = "ends are bottom-up"
     kinds: frozenset[str] | None = frozenset({"run", "workstream"})
+    moves = True
 
     def on_turn(
         self, world: World, cell: Cell, before: Any, message: Any, decision: Decision[Any]

@@ -24,7 +24,7 @@ class LegalEdges(Monitor):
             chart = cell.kind.chart
             if chart is None or taken.source is None or taken.event_type is not None:
                 continue
-            key = (str(taken.source), str(taken.target), taken.trigger)
+            key = (taken.source, taken.target, taken.trigger)
             if key not in chart._legal:
                 text = f"{chart.name} took {' -> '.join(key[:2])} by {taken.trigger}"
                 world.fail(self.name, text, cell.address)
@@ -36,6 +36,7 @@ class OneExecution(Monitor):
 
     name = "one execution at a time"
     kinds: frozenset[str] | None = frozenset({"task"})
+    words: frozenset[type] | None = frozenset({WorkFinished})
 
     def __init__(self) -> None:
         self._running: dict[str, str] = {}  # task id -> lease

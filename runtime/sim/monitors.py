@@ -44,6 +44,10 @@ class Monitor:
     name = "monitor"
     kinds: frozenset[str] | None = None
     """Of the actors whose turns it is told of; None: of all."""
+    words: frozenset[type] | None = None
+    """The messages whose turns it is told of; None: all."""
+    moves = False
+    """True: it is told only of turns that took an edge."""
 
     def on_turn(
         self, world: World, cell: Cell, before: Any, message: Any, decision: Decision[Any]

@@ -42,8 +42,9 @@ class Observer:
         self.forgiving = False  # actors may raise: it is a part of the scenario
         self.crcs: dict[Any, int] = {}
         self._edges: set[tuple[str, str, str, str]] = set()
-        # By kind, state and message.
-        self._known: dict[tuple[str, str | None, type], tuple[int, list[Any]]] = {}
+        # By kind, state and message: the part of the trace, who watches, and who of them does so
+        # though no edge was taken.
+        self._known: dict[tuple[str, str | None, type], tuple[int, list[Any], list[Any]]] = {}
         self.on_commit = self._all("on_commit")
         self.on_effect = self._all("on_effect")
         self.on_report = self._all("on_report")
@@ -106,7 +107,7 @@ class Observer:
             self._raised(cell)
         if not engine.n % PURITY_TURNS and kind.table:
             self._decide_twice(cell, value, message, decision)
-        for watch in known[1]:
+        for watch in known[1] if edges else known[2]:
             watch(engine, cell, value, message, decision)
         if engine.turns_of is not None:
             engine.turns_of[cell.address] = engine.turns_of.get(cell.address, 0) + 1
@@ -123,16 +124,20 @@ class Observer:
             self._edges.add((kind, source, target, taken.trigger))
             source = target
 
-    def _know(self, kind: str, state: str | None, word: type) -> tuple[int, list[Any]]:
-        """What is the same for each turn with this message in this state: its part of the trace,
-        and who watches."""
-        watches = [
-            monitor.on_turn
+    def _know(self, kind: str, state: str | None, word: type) -> tuple[int, list[Any], list[Any]]:
+        """What is the same for each turn with this message in this state."""
+        watching = [
+            monitor
             for monitor in self.monitors
             if type(monitor).on_turn is not Monitor.on_turn
             and (monitor.kinds is None or kind in monitor.kinds)
+            and (monitor.words is None or word in monitor.words)
         ]
-        found = self._known[kind, state, word] = (self.crc(state or "") ^ self.crc(word), watches)
+        found = self._known[kind, state, word] = (
+            self.crc(state or "") ^ self.crc(word),
+            [monitor.on_turn for monitor in watching],
+            [monitor.on_turn for monitor in watching if not monitor.moves],
+        )
         return found
 
     def crc(self, name: str | type) -> int:
