@@ -15,7 +15,7 @@ from actors import patch_messages as pm
 from runtime.kinds import user_kind
 from runtime.sim import landing
 from runtime.sim.behaviour import Behaviour, Execution
-from runtime.sim.git import INTEGRATION, TARGET, Commit, RefMove, Repository, Tree, tree_of
+from runtime.sim.git import TARGET, Commit, RefMove, Repository, Tree, tree_of
 from runtime.sim.gitwork import Content, GitWork
 from runtime.sim.ledger_promises import Gatings, Ledger
 
@@ -31,8 +31,7 @@ _GATES: Final = {
     "sign": spec.Gate(type="SECURITY", approval=True),
 }
 
-# What patches are like. Each makes (change, reasons to reject, reasons to hold), its gates, and
-# how long it lives.
+# What patches are like: what each holds, its gates and its time are in `_made`.
 _SORTS: Final = (
     "independent",
     "conflicting",
@@ -238,6 +237,3 @@ def ledger(patches: int = 5) -> Callable[[Sim], None]:
         World(sim).begin(max(1, sim.size("patches", patches)))
 
     return world
-
-
-__all__ = ["FILES", "INTEGRATION", "World", "ledger", "passes"]
