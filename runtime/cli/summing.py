@@ -111,8 +111,8 @@ def _ending(db: sqlite3.Connection, state_dir: Path, outcome: Outcome) -> Iterat
     for name, says in _files(state_dir).items():
         yield f"{paint(name.ljust(8), 'dim')} {says}"
     for run in list(outcome.states)[:1]:
-        look = "; ".join(f"banksman {what}{here}" for what in (f"report {run}", "verify"))
-        yield f"{paint('look'.ljust(8), 'dim')} {look}"
+        yield f"{paint('look'.ljust(8), 'dim')} banksman report {run}{here}"
+        yield f"{' ' * 8} banksman verify{here}"
     others = db.execute("SELECT count(*) FROM runs WHERE completed_at IS NULL").fetchone()[0]
     if outcome.interrupted:
         yield f"interrupted; `banksman resume{here}` goes on where it stopped"
