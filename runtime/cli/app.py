@@ -53,6 +53,8 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Prove and keep": {
         "verify": ("proving", "Prove that the record is whole and lawful."),
+        "patch": ("patching", "Judge patches before they touch anything."),
+        "selftest": ("patching", "Try this machine's git with hostile patches."),
         "charts": ("proving", "The state machines, as they are compiled."),
         "db": ("keeping", "Status, migration, backup and repair of the database."),
         "bench": ("proving", "Measure this machine."),
