@@ -86,6 +86,7 @@ class Effects:
         else:
             outcome = self._once(name, effect)
             if engine.fault("effect_lost", name):
+                self._unreported.add(name)  # done already: its owner's end does it no second time
                 raise Crashed("effect_lost")
         report_s = self.report_s.get(name)
         if report_s is None:

@@ -2,7 +2,8 @@
 
     banksman simulate tests/sim/campaign.py --seeds 30000 --jobs 2
 
-CI runs the first seeds of each; `--seeds commit:100` are some that this commit alone has.
+CI runs the first seeds of each; `--seeds commit:100` are some that this commit alone has. Each seed
+draws how large its world is: most bugs need little, and a small world has many more lives an hour.
 """
 
 from __future__ import annotations
@@ -12,47 +13,47 @@ from runtime.sim import Sim, grounds, simulate, worlds
 
 @simulate()
 def pipeline(sim: Sim) -> None:
-    worlds.pipeline(tasks=5, workers=2)(sim)
+    worlds.pipeline(sim.choose("tasks", (2, 1, 3, 5)), sim.choose("workers", (2, 1, 3)))(sim)
 
 
 @simulate()
 def diamond(sim: Sim) -> None:
-    worlds.diamond(width=2)(sim)
+    worlds.diamond(sim.choose("width", (2, 1, 3)))(sim)
 
 
 @simulate()
 def gated(sim: Sim) -> None:
-    worlds.gated(tasks=3)(sim)
+    worlds.gated(sim.choose("tasks", (1, 2, 3)))(sim)
 
 
 @simulate()
 def failing(sim: Sim) -> None:
-    worlds.failing(tasks=4)(sim)
+    worlds.failing(sim.choose("tasks", (2, 1, 3, 5)), sim.choose("workers", (2, 1)))(sim)
 
 
 @simulate()
 def operated(sim: Sim) -> None:
-    worlds.operated(tasks=5)(sim)
+    worlds.operated(sim.choose("tasks", (2, 1, 3, 5)), sim.choose("workers", (2, 1)))(sim)
 
 
 @simulate()
 def guarded(sim: Sim) -> None:
-    worlds.guarded(tasks=4, workers=2)(sim)
+    worlds.guarded(sim.choose("tasks", (2, 1, 4)), sim.choose("workers", (2, 1, 3)))(sim)
 
 
 @simulate()
 def approved(sim: Sim) -> None:
-    worlds.approved()(sim)
+    worlds.approved(sim.choose("tasks", (2, 1, 3)))(sim)
 
 
 @simulate()
 def owners_pool(sim: Sim) -> None:
-    worlds.owners_pool()(sim)
+    worlds.owners_pool(sim.choose("runs", (2, 1, 3)), sim.choose("tasks", (2, 1, 3)))(sim)
 
 
 @simulate()
 def inline(sim: Sim) -> None:
-    worlds.inline(tasks=8, workers=3)(sim)
+    worlds.inline(sim.choose("tasks", (3, 1, 8)), sim.choose("workers", (2, 1, 3)))(sim)
 
 
 @simulate()
@@ -72,4 +73,4 @@ def paid_once(sim: Sim) -> None:
 
 @simulate()
 def ledger(sim: Sim) -> None:
-    worlds.ledger(patches=4)(sim)
+    worlds.ledger(sim.choose("patches", (2, 1, 3, 4)))(sim)
