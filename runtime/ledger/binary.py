@@ -8,6 +8,7 @@ import zlib
 
 from runtime.ledger.lines import Lines, Malformed
 
+FILES_AT_ONCE = 8  # of the largest size, all binary files of a patch together
 _START = re.compile(rb"(literal|delta) (0|[1-9][0-9]{0,18})")
 
 
@@ -27,8 +28,8 @@ def _block(lines: Lines, bytes_max: int) -> None:
     if start is None:
         raise Malformed("binary_invalid", number)
     size = int(start[2])
-    if size > bytes_max:
-        raise Malformed("binary_too_large", number)
+    lines.unpacked += size
+    _bounded(size, lines, bytes_max, number)
     packed: list[bytes] = []
     while True:
         if lines.done:
@@ -38,7 +39,15 @@ def _block(lines: Lines, bytes_max: int) -> None:
             break
         packed.append(_decoded(line, lines.number - 1))
     unpacked = _inflated(b"".join(packed), size, number)
-    if start[1] == b"delta" and _delta_size(unpacked, number) > bytes_max:
+    if start[1] == b"delta":
+        made = _delta_size(unpacked, number)
+        lines.unpacked += made
+        _bounded(made, lines, bytes_max, number)
+
+
+def _bounded(size: int, lines: Lines, bytes_max: int, number: int) -> None:
+    """Git holds all files of a patch at once: many of them are a bomb, too."""
+    if size > bytes_max or lines.unpacked > bytes_max * FILES_AT_ONCE:
         raise Malformed("binary_too_large", number)
 
 

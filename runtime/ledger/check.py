@@ -71,6 +71,8 @@ async def check_patch(scratch: Scratch, patch: bytes, policy: Policy) -> Checked
     reasons += _unanchored_findings(said, scratch.entries, policy)
     if worst([reason.verdict for reason in reasons]) is Verdict.REJECT:
         return _checked(scratch, reasons, claimed)
+    if await _source_bytes(scratch, said) > policy.limits.source_bytes:
+        return _checked(scratch, [*reasons, policy.reason("source_too_large")], claimed)
     await scratch.bring(name for file in said.files for name in file.names)
     content = patch.removeprefix(b"\xef\xbb\xbf")
     applied = await scratch.apply(content, loose=_is_loose(said))
@@ -79,6 +81,14 @@ async def check_patch(scratch: Scratch, patch: bytes, policy: Policy) -> Checked
     if applied.tree is None or worst([r.verdict for r in reasons]) is Verdict.REJECT:
         return _checked(scratch, reasons, claimed)
     return await _judged(scratch, said, changes, applied.tree, reasons, policy)
+
+
+async def _source_bytes(scratch: Scratch, said: Said) -> int:
+    """How much git loads to apply it: the file that each section starts from, every time."""
+    names = [file.old for file in said.files if file.old is not None]
+    olds = [scratch.entries[name].id for name in names if name in scratch.entries]
+    sizes = await scratch.sizes(sorted(set(olds)))
+    return sum(sizes.get(old, 0) for old in olds)
 
 
 async def _judged(

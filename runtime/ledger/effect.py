@@ -132,8 +132,12 @@ async def content_findings(
     """Sizes, links, and the files that are git's own."""
     found: list[Reason] = []
     present = [c for c in changes if c.new_mode not in {0, GITLINK}]
-    sizes = await scratch.sizes([c.new_id for c in present])
-    large = [c for c in present if sizes.get(c.new_id, 0) > policy.limits.blob_bytes]
+    ids = {c.new_id for c in present} | {
+        c.old_id for c in changes if c.old_mode not in {0, GITLINK}
+    }
+    sizes = await scratch.sizes(sorted(ids))
+    bytes_max = policy.limits.blob_bytes
+    large = [c for c in changes if max(sizes.get(i, 0) for i in (c.old_id, c.new_id)) > bytes_max]
     found += [policy.reason("blob_too_large", shown(change.path)) for change in large]
     links = [c for c in present if c.new_mode == LINK]
     if links:

@@ -21,6 +21,7 @@ class Lines:
         self._lines = text.split(b"\n")
         self._rest = self._lines.pop()
         self._at = 0
+        self.unpacked = 0  # bytes, of all binary files so far
 
     @property
     def done(self) -> bool:

@@ -64,7 +64,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds of one patch. Those of its text and of one file refuse; the others hold."""
 
     patch_bytes: int = 5 << 20
-    blob_bytes: int = 8 << 20  # a file, as it is after the patch
+    blob_bytes: int = 8 << 20  # a file, before and after the patch
+    source_bytes: int = 256 << 20  # all that git loads: a copy costs a line and the whole file
     files: int = 200
     lines: int = 5_000  # added and removed
     line_bytes: int = 64 << 10

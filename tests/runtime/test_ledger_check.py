@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from runtime.ledger import (
@@ -320,6 +321,13 @@ def test_a_wrong_policy_is_told_with_its_place(tmp_path: Path, text: str, says: 
     file.write_text(text)
     with pytest.raises(BadPolicy, match=says):
         read_policy(file)
+
+
+async def test_a_large_file_of_the_base_is_not_unfolded_to_judge_its_deletion(repo: Path) -> None:
+    small = msgspec.structs.replace(Policy().limits, blob_bytes=5)
+    patch = EDIT.replace("-beta\n+BETA\n", "-beta\n")
+    checked = await check(repo, patch.replace("+1,3", "+1,2"), policy=Policy(limits=small))
+    assert (codes(checked), checked.tree) == (["blob_too_large"], None)
 
 
 @pytest.mark.parametrize(

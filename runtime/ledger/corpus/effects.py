@@ -154,6 +154,17 @@ CASES: tuple[Case, ...] = (
         created("lib/x", "y" * 99 + "\n"),
         limits=Limits(blob_bytes=50),
     ),
+    refused(
+        "volume",
+        "many copies of a file",
+        "source_too_large",
+        b"".join(
+            header("docs/a.md", f"docs/a{n}.md")
+            + f"copy from docs/a.md\ncopy to docs/a{n}.md\n".encode()
+            for n in range(9)
+        ),
+        limits=Limits(source_bytes=100),
+    ),
     held("volume", "many files", "too_many_files", _MANY, limits=Limits(files=3)),
     held("volume", "many lines", "too_many_lines", _MANY, limits=Limits(lines=3)),
     held("volume", "long line", "line_too_long", created("lib/x.js", "x" * 70_000 + "\n")),

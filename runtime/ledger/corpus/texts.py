@@ -233,6 +233,13 @@ _TEXT: tuple[tuple[str, str, str | bytes], ...] = (
 
 CASES: tuple[Case, ...] = (
     *(refused("text", f"{code}: {name}", code, patch) for code, name, patch in _TEXT),
+    refused(
+        "text",
+        "many bombs in one",
+        "binary_too_large",
+        b"".join(binary(f"lib/{n}.bin", b"\0" * 1000) for n in range(9)),
+        limits=Limits(blob_bytes=1000),
+    ),
     refused("text", "too large", "patch_too_large", EDIT, limits=Limits(patch_bytes=10)),
     held("text", "byte order mark", "byte_order_mark", b"\xef\xbb\xbf" + EDIT.encode()),
     held("text", "traditional", "traditional_diff", _PLAIN),
