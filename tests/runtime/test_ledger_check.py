@@ -15,6 +15,7 @@ from runtime.ledger import (
     BadPolicy,
     BaseMissing,
     Checked,
+    GitTrouble,
     Policy,
     Verdict,
     check_patch,
@@ -184,6 +185,18 @@ async def test_a_shallow_clone_is_judged_and_what_is_cut_off_is_told(
     assert (await check(tmp_path / "shallow", EDIT)).verdict is Verdict.ACCEPT
     with pytest.raises(BaseMissing, match="shallow clone"):
         await check(tmp_path / "shallow", EDIT, "HEAD~1")
+
+
+async def test_a_file_that_a_partial_clone_lacks_is_no_verdict_and_is_not_fetched(
+    repo: Path, tmp_path: Path
+) -> None:
+    git(repo, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "-q", "-n", "--filter=blob:none", f"file://{repo}", "partial")
+    before = everything(tmp_path / "partial")
+    with pytest.raises(GitTrouble, match="unable to read"):
+        await check(tmp_path / "partial", EDIT)
+    assert (await check(tmp_path / "partial", NEW)).verdict is Verdict.ACCEPT
+    assert everything(tmp_path / "partial") == before
 
 
 async def test_a_linked_worktree_and_a_bare_clone_are_judged(repo: Path, tmp_path: Path) -> None:
