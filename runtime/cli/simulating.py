@@ -145,7 +145,7 @@ def _run(call: Call, found: Sequence[Simulation | Proof], asked: dict[str, Any])
             with Live(sys.stderr) as live:
                 report = each.explore(settings, live.say)
             reports.append(report)
-            ok &= report.ok and not _stale(report, settings)
+            ok &= report.ok
             interrupted = report.ended is Ended.INTERRUPTED
             told.append(report.to_json())
             _print(call, report.lines())
@@ -165,11 +165,6 @@ def _run(call: Call, found: Sequence[Simulation | Proof], asked: dict[str, Any])
     if not ok:
         return Exit.FAILED
     return Exit.INTERRUPTED if interrupted else Exit.OK
-
-
-def _stale(report: Report, settings: Settings) -> bool:
-    """A case that was asked for by name, and proves nothing any more."""
-    return settings.case is not None and any(known.state == "stale" for known in report.known)
 
 
 def _prove(proof: Proof) -> tuple[dict[str, Any], list[str]]:

@@ -157,6 +157,18 @@ def unlike(case: Saved, happenings: Iterable[Happening]) -> Unlike | None:
     return None
 
 
+def told_unlike(case: Saved, happenings: Iterable[Happening]) -> str:
+    """The same in words, for a replay that is known to be another run."""
+    versions = ", ".join(f"{each} {version}" for each, version in case.versions.items())
+    found = unlike(case, happenings)
+    if found is None:
+        return f"its events are not those of the saved run ({versions})"
+    return (
+        f"event {found.n} is the first that differs: it was {found.was or 'nothing'}, "
+        f"it is {found.now or 'nothing'} (saved with {versions})"
+    )
+
+
 def steers(case: Case) -> dict[str, int]:
     """What the case makes happen: its overrides that are not calm."""
     return {key: value for key, value in case.overrides.items() if value and key != REST}

@@ -127,15 +127,14 @@ class _Campaign:
         now = self._run_saved(path, case)
         if now.trace_hash == case.trace_hash:
             return
-        unlike = cases.unlike(case, now.happenings)
-        versions = ", ".join(f"{each} {version}" for each, version in case.versions.items())
-        if unlike is None:
-            self._notes.append(f"its events are not those of the saved run ({versions})")
+        unlike = cases.told_unlike(case, now.happenings)
+        if now.failure is not None:
+            self._notes.append(unlike)
             return
-        self._notes.append(
-            f"event {unlike.n} is the first that differs: it was {unlike.was or 'nothing'}, "
-            f"it is {unlike.now or 'nothing'} (saved with {versions})"
-        )
+        # It was asked for by name, to see that failure: a run that is another one and shows none
+        # must not be read as proof that nothing is broken.
+        anew = f"{self._settings.command} '{self._settings.target or self._runnable.locator}'"
+        self._known[-1] = Known(near(path), "stale", f"{unlike}; find it anew: {anew}")
 
     # --- seeds --------------------------------------------------------------------------------
 
@@ -192,6 +191,7 @@ class _Campaign:
             known=tuple(self._known),
             never=covering.never(self._tally.coverage) if complete else (),
             notes=tuple(self._notes),
+            strict=self._settings.case is not None,
             coverage=self._tally.coverage,
         )
 

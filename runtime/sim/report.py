@@ -132,7 +132,7 @@ class Explored(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a campaign came to. `ok`: nothing was found, and nothing that was promised is stale."""
+    """What a campaign came to. `ok`: nothing was found, and a case that was named is not stale."""
 
     name: str
     scenario: str
@@ -143,12 +143,19 @@ class Report(msgspec.Struct, frozen=True):
     never: tuple[str, ...] = ()
     """Labels of `sometimes` and `always` that no run came by."""
     notes: tuple[str, ...] = ()
+    strict: bool = False
+    """Whether all that was asked for is one saved case, by its name."""
     coverage: Coverage = msgspec.field(default_factory=Coverage)
     """Of all runs; `to_json` leaves it out."""
 
     @property
     def ok(self) -> bool:
-        return not self.failures
+        return not self.failures and not (self.strict and self.stale)
+
+    @property
+    def stale(self) -> int:
+        """How many saved cases prove nothing any more."""
+        return sum(known.state == "stale" for known in self.known)
 
     def to_json(self) -> dict[str, Any]:
         """The whole report as plain values."""
@@ -185,6 +192,12 @@ def summary(report: Report) -> str:
     speed = f"{e.events / e.seconds:,.0f} events/s" if e.seconds > 0 else "no time"
     found = _many(len(report.failures), "bug") if report.failures else "nothing found"
     known = f", {_many(len(report.known), 'saved case')}" if report.known else ""
+    if report.stale and report.strict:
+        return f"{report.name}: the saved case is stale, so nothing is known"
+    if report.stale:
+        known += (
+            f", {_many(report.stale, 'saved case')} {'is' if report.stale == 1 else 'are'} stale"
+        )
     if known and not e.runs:
         return f"{report.name}: {found}{known}"
     return (

@@ -192,6 +192,8 @@ def test_a_saved_case_that_no_longer_aligns_is_stale_and_not_passed(tmp_path: Pa
     report = campaign(tmp_path, Toy(mended=True, gone=True))
     assert [known.state for known in report.known] == ["stale"]
     assert "proves nothing" in str(report)
+    assert report.ok
+    assert "nothing found in 300 runs, 1 saved case, 1 saved case is stale; " in str(report)
 
 
 def test_a_saved_case_that_cannot_be_read_is_named_and_the_others_run(tmp_path: Path) -> None:
@@ -225,6 +227,21 @@ def test_a_strict_replay_names_the_first_event_that_differs(tmp_path: Path) -> N
     assert report.notes[0].startswith(
         "event 2 is the first that differs: it was 1.000000 t1 Stop [00000000], it is "
     )
+
+
+def test_a_named_case_that_is_another_run_and_shows_no_failure_is_stale_and_not_ok(
+    tmp_path: Path,
+) -> None:
+    path = small_case(tmp_path)
+    lines = ("1.000000 t1 Stop [00000000]", *read(path).lines[1:])
+    other = msgspec.structs.replace(read(path), lines=lines, trace_hash="0")
+    report = replay_of(write(path.with_name("other.json"), other), Toy(mended=True))
+    assert not report.ok
+    told = str(report).splitlines()
+    assert told[0] == "toy: the saved case is stale, so nothing is known"
+    (line,) = [each for each in told if "other.json: stale, " in each]
+    assert "event 1 is the first that differs: it was 1.000000 t1 Stop" in line
+    assert line.endswith("find it anew: banksman simulate 'tests/sim/toy.py::toy'")
 
 
 def recorded() -> tuple[Saved, Result]:

@@ -91,6 +91,17 @@ def test_a_saved_case_is_replayed_and_chooses_its_own_simulation(script: Path) -
     assert "found by  a saved case" in done.stdout
 
 
+def test_a_named_case_that_is_stale_exits_1(script: Path) -> None:
+    simulate(script.parent, "script.py::broken")
+    (case,) = (script.parent / ".sim" / "failures").glob("*.json")
+    script.write_text(SCRIPT.replace("v.now_s < 5", "True").replace('"t": spec', '"u": spec'))
+    done = simulate(script.parent, "script.py::broken", "--case", str(case))
+    assert done.returncode == 1, done.stdout
+    assert "broken: the saved case is stale" in done.stdout
+    assert "is the first that differs" in done.stdout
+    assert "find it anew: banksman simulate 'script.py::broken'" in done.stdout
+
+
 def test_options_are_taken(script: Path) -> None:
     options = ("--strategy", "pos", "--faults", "none", "--seeds", "3..7", "--jobs", "2")
     more = ("--check-determinism", "--coverage", "cov.json", "--budget", "1m")
