@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 
 from runtime.sim import cases, covering
-from runtime.sim.case import Case, Config, Result
+from runtime.sim.case import Case, Config, Failure, Result
 from runtime.sim.finding import Finding, near
-from runtime.sim.pool import Load, Plan, Runnable, sums
+from runtime.sim.pool import DETERMINISM, Load, Plan, Runnable, run_twice, sums
 from runtime.sim.report import Ended, Explored, Found, Known, Report
 from runtime.sim.settings import ENDLESS, Settings
 from runtime.sim.shrink import Progress, same_failure
@@ -109,7 +109,7 @@ class _Campaign:
     def _run_saved(self, path: Path, case: cases.Saved) -> Result:
         # Saved elsewhere, perhaps: here the scenario has this name.
         ours = msgspec.structs.replace(case.case, scenario=self._runnable.locator)
-        now = self._runnable.run(ours, record=True)
+        now = self._again(ours, case.failure)
         state, text = "passes", ""
         if now.failure is not None:
             was = Result(case.case, case.failure, case.trace_hash, case.events, 0.0)
@@ -121,12 +121,23 @@ class _Campaign:
         self._known.append(Known(near(path), state, text))
         return now
 
+    def _again(self, ours: Case, was: Failure | None) -> Result:
+        """The run of a saved case; two of it where that two are one is in question."""
+        questioned = was is not None and was.invariant == DETERMINISM
+        if questioned or (self._settings.case is not None and self._settings.check_determinism):
+            twice = run_twice(self._runnable, ours)
+            if twice.failure is not None and twice.failure.invariant == DETERMINISM:
+                return twice
+        return self._runnable.run(ours, record=True)
+
     def _replay(self, path: Path) -> None:
         """One case, strictly: the first event that is not what it was is told."""
         case = cases.read(path)
         now = self._run_saved(path, case)
         if now.trace_hash == case.trace_hash:
             return
+        if now.failure is not None and now.failure.invariant == DETERMINISM:
+            return  # of course it is another run
         unlike = cases.told_unlike(case, now.happenings)
         if now.failure is not None:
             self._notes.append(unlike)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from runtime.sim import cases, compare, html, story
-from runtime.sim.case import Case, Result
+from runtime.sim.case import Case, Failure, Result
 from runtime.sim.pool import DETERMINISM, Runnable, ScenarioRaised
 from runtime.sim.report import Found, Smaller
 from runtime.sim.settings import Settings
@@ -76,7 +76,7 @@ class Finding:
         assert failure is not None
         steps = story.steps(recorded)
         path = kept or self._keep(recorded, shrunk)
-        replay = self._how(path, found_by.seed)
+        replay = self._how(path, found_by.seed, failure)
         return Found(
             failure=failure,
             found_by=found_by,
@@ -100,10 +100,11 @@ class Finding:
             self._folder.keep(self._name, case)
         return self._folder.report(self._name, case)
 
-    def _how(self, path: Path | None, seed: int) -> str:
+    def _how(self, path: Path | None, seed: int, failure: Failure) -> str:
         option = self._settings.option
         what = f"{option}seed {seed}" if path is None else f"{option}case {near(path)}"
-        return f"{self._settings.command} '{self._settings.target or self._locator}' {what}"
+        twice = f" {option}check-determinism" if failure.invariant == DETERMINISM else ""
+        return f"{self._settings.command} '{self._settings.target or self._locator}' {what}{twice}"
 
     def _draw(self, recorded: Result, steps: tuple[str, ...], replay: str) -> str:
         folder = self._settings.html

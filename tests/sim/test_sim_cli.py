@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -100,6 +102,23 @@ def test_a_named_case_that_is_stale_exits_1(script: Path) -> None:
     assert "broken: the saved case is stale" in done.stdout
     assert "is the first that differs" in done.stdout
     assert "find it anew: banksman simulate 'script.py::broken'" in done.stdout
+
+
+def test_the_replay_of_a_run_that_is_not_one_runs_it_twice_and_fails_again(
+    script: Path,
+) -> None:
+    chance = "    import random\n    sim.tool('t', duration_s=random.random())\n"
+    script.write_text(SCRIPT.replace("def sound(sim):\n", f"def sound(sim):\n{chance}"))
+    done = simulate(script.parent, "script.py::sound", "--check-determinism")
+    assert done.returncode == 1
+    found = re.search(r"replay    banksman simulate (.+)", done.stdout)
+    assert found is not None
+    assert found[1].endswith(" --check-determinism")
+    again = simulate(script.parent, *shlex.split(found[1]))
+    assert again.returncode == 1, again.stdout
+    assert "sound: determinism is broken" in again.stdout
+    assert "    once:  " in again.stdout
+    assert found[0] in again.stdout
 
 
 def test_options_are_taken(script: Path) -> None:
