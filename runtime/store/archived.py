@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -13,14 +14,15 @@ from runtime.store.audit import COLUMNS, hash_of
 from runtime.store.findings import Finding
 from runtime.store.layout import Layout
 
+_NAME = re.compile(r"audit-([0-9]{1,18})-([0-9]{1,18})\.jsonl")
+
 
 def broken_archives(layout: Layout, anchor: str) -> Iterator[Finding]:
     """What contradicts the anchor, "seq:hash", or itself. Archives that were taken away are none of
     it: of a row without the one before, only what follows can be proved."""
     wanted_seq, _, wanted_hash = anchor.partition(":")
     after: dict[int, str] = {0: ""}  # the last seq of each archive, and the hash of its chain
-    for path in sorted(layout.archive.glob("audit-*-*.jsonl"), key=_first):
-        first, last = _first(path), int(path.stem.rpartition("-")[2])
+    for first, last, path in _archives(layout):
         hash_, wrong = _chain(path, first, after.get(first - 1))
         if wrong is None and last == int(wanted_seq) and hash_ != wanted_hash:
             wrong = "its last row is not the one that the database goes on from"
@@ -29,8 +31,10 @@ def broken_archives(layout: Layout, anchor: str) -> Iterator[Finding]:
         after[last] = hash_ or ""
 
 
-def _first(path: Path) -> int:
-    return int(path.stem.split("-")[1])
+def _archives(layout: Layout) -> list[tuple[int, int, Path]]:
+    """Ours, in order: (first seq, last seq, path). Files of other names are somebody else's."""
+    named = ((_NAME.fullmatch(path.name), path) for path in layout.archive.glob("audit-*.jsonl"))
+    return sorted((int(name[1]), int(name[2]), path) for name, path in named if name is not None)
 
 
 def _chain(path: Path, first: int, before: str | None) -> tuple[str | None, str | None]:

@@ -101,6 +101,13 @@ async def test_an_archive_that_was_taken_away_is_no_damage(tmp_path: Path) -> No
     assert verify(tmp_path / ".state").whole
 
 
+async def test_a_file_of_somebody_else_in_the_archive_is_passed_by(tmp_path: Path) -> None:
+    await a_past(tmp_path)
+    archive(tmp_path / ".state", LATER)
+    (tmp_path / ".state" / "archive" / "audit-old-copy.jsonl").write_text("not ours\n")
+    assert verify(tmp_path / ".state").whole
+
+
 async def test_a_last_row_that_was_changed_in_the_archive_is_found_by_the_anchor(
     tmp_path: Path,
 ) -> None:
