@@ -106,8 +106,8 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
     from runtime.sim import settings  # noqa: PLC0415 - `--help` needs no engine
 
     typed = {name.replace("_", "-"): value for name, value in given.items() if value is not None}
-    asked = {**settings.from_environ(os.environ), **typed}
     try:
+        asked = {**settings.from_environ(os.environ), **typed}
         settings.read(asked, settings.Settings())
     except ValueError as error:  # BadSetting and BadSeeds: each has its cure
         raise Stop(Exit.USAGE, str(error)) from None

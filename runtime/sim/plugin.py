@@ -52,8 +52,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuses options that cannot be read before anything runs."""
-    if _given(config):
+    """Refuses options and variables that cannot be read before anything runs."""
+    if _given(config) or any(_variable(name) in os.environ for name in _OPTIONS):
         _settings(config, None)
 
 
@@ -86,6 +86,8 @@ def _explore(item: pytest.Function, simulation: Simulation) -> None:
         _covered(item.config).append(report)
     if not report.ok:
         pytest.fail(str(report), pytrace=False)
+    if report.never:
+        item.user_properties.append((_NEVER, ", ".join(report.never)))
     print(summary(report))  # noqa: T201 - pytest keeps it with the test
 
 
@@ -100,6 +102,11 @@ def _prove(proof: Any) -> None:
 
 
 # --- options ----------------------------------------------------------------------------------
+
+
+def _variable(name: str) -> str:
+    # As settings.variable, which must not be imported for it.
+    return "BANKSMAN_SIM_" + name.upper().replace("-", "_")
 
 
 def _given(config: pytest.Config) -> dict[str, Any]:
@@ -122,6 +129,26 @@ def _settings(config: pytest.Config, simulation: Simulation | None, target: str 
     except ValueError as error:  # BadSetting and BadSeeds
         raise pytest.UsageError(f"--sim: {error}") from None
     return msgspec.structs.replace(asked, command="pytest", option="--sim-", target=target)
+
+
+# --- what never came ------------------------------------------------------------------------------
+
+_NEVER = "simulation: never came by"  # a property of the test: pytest-xdist hands it on
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says which `sometimes` and `always` no run came by, of tests that passed all the same."""
+    told = [
+        f"{test.nodeid} never came by: {labels}"
+        for test in terminalreporter.getreports("passed")
+        if test.when == "call"
+        for name, labels in test.user_properties
+        if name == _NEVER
+    ]
+    if told:
+        terminalreporter.section("simulation: what never came, so that nothing was tested by it")
+        for line in told:
+            terminalreporter.line(line)
 
 
 # --- coverage ---------------------------------------------------------------------------------

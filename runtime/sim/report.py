@@ -14,6 +14,7 @@ import msgspec
 
 from runtime.sim import covering
 from runtime.sim.case import Case, Coverage, Failure
+from runtime.sim.choices import REST
 from runtime.sim.shrink import Extent, Shrunk
 from runtime.sim.trace import clock, length, plain
 
@@ -89,7 +90,12 @@ class Found(msgspec.Struct, frozen=True):
         again = f", and {self.times - 1} more like it" if self.times > 1 else ""
         strategy = self.found_by.config.strategy
         by = f"seed {self.found_by.seed} ({strategy})"
-        by = f"{by}, run {self.nth:,}{again}" if self.nth else f"a saved case, {by}"
+        if self.nth:
+            by = f"{by}, run {self.nth:,}{again}"
+        elif REST in self.found_by.overrides:  # its strategy is what shrinking left of the seed's
+            by = f"a saved case, shrunk from seed {self.found_by.seed}"
+        else:
+            by = f"a saved case, {by}"
         yield f"  found by  {by}"
         yield f"  replay    {self.replay}"
         if self.smaller is not None:

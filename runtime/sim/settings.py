@@ -75,12 +75,20 @@ def read(given: Mapping[str, Any], base: Settings) -> Settings:
 
 
 def from_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """What BANKSMAN_SIM_SEEDS and its like say, by option's name."""
+    """What BANKSMAN_SIM_SEEDS and its like say, by option's name.
+
+    Raises BadSetting, with the variable's name, for what cannot be read.
+    """
     found = {}
     for name in _READERS:
         value = environ.get(variable(name))
-        if value is not None:
-            found[name] = value
+        if value is None:
+            continue
+        try:
+            read({name: value}, Settings())
+        except ValueError as error:  # BadSetting and BadSeeds
+            raise BadSetting(f"{variable(name)}: {error}") from None
+        found[name] = value
     return found
 
 

@@ -66,7 +66,7 @@ def test_the_replay_command_of_the_story_fails_in_the_same_way(suite: pytest.Pyt
     result, again = run(suite, *found.groups())
     result.assert_outcomes(failed=1)
     assert "one attempt" in again
-    assert "found by  a saved case, seed 0 (fifo)" in again
+    assert "found by  a saved case, shrunk from seed 0" in again
 
 
 def test_a_case_runs_the_simulation_it_is_of_and_no_other(suite: pytest.Pytester) -> None:
@@ -127,6 +127,31 @@ def test_an_option_that_cannot_be_read_is_a_usage_error_before_anything_runs(
     result, said = run(suite, option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert says in said
+
+
+def test_a_sometimes_that_never_came_is_told_at_the_end(suite: pytest.Pytester) -> None:
+    never = "    sim.sometimes('it rains', lambda v: False)\n"
+    once = "    sim.sometimes('it ends', lambda v: bool(v.all('run')))\n"
+    text = SIMULATED.replace("def test_it_ends(sim):\n", f"def test_it_ends(sim):\n{never}{once}")
+    suite.makepyfile(test_sim=text)
+    result, said = run(suite, "-k", "it_ends")
+    result.assert_outcomes(passed=1, deselected=2)
+    assert "simulation: what never came, so that nothing was tested by it" in said
+    assert "test_sim.py::test_it_ends never came by: it rains\n" in said
+
+
+def test_where_everything_came_by_the_end_says_nothing(suite: pytest.Pytester) -> None:
+    assert "never came" not in run(suite, "-k", "it_ends or plain")[1]
+
+
+def test_a_variable_that_cannot_be_read_is_one_usage_error_that_names_it(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BANKSMAN_SIM_SEEDS", "zz")
+    result, said = run(suite)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert said.count("BANKSMAN_SIM_SEEDS: 'zz' is no seeds: say 200") == 1
+    assert "passed" not in said
 
 
 def test_without_the_plugin_a_decorated_function_is_a_test_all_the_same(
