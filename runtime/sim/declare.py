@@ -31,7 +31,7 @@ from runtime.sim.pool import Load, ScenarioRaised
 from runtime.sim.proof import Proof
 from runtime.sim.report import Report
 from runtime.sim.scenario import Scenario, Sim, seconds
-from runtime.sim.seeds import Seeds, parse
+from runtime.sim.seeds import BadSeeds, Seeds, parse
 from runtime.sim.settings import Settings
 from runtime.sim.small import SmallWorld
 
@@ -262,6 +262,8 @@ def _read(asked: dict[str, Any], base: Config, wanted: Settings) -> tuple[Config
         raise TypeError(f"simulate knows no {min(unknown)!r}; it knows {', '.join(known)}")
     if "seeds" in rest:
         rest["seeds"] = _seeds(rest["seeds"])
+        if not any(rest["seeds"].ranges):
+            raise BadSeeds("seeds are none at all, which proves nothing: say 1 or more")
     if "budget" in rest:
         rest["budget_s"] = seconds(rest.pop("budget"))
         rest.setdefault("seeds", settings.ENDLESS)

@@ -159,6 +159,12 @@ class Report(msgspec.Struct, frozen=True):
         return not self.failures and not (self.strict and self.stale)
 
     @property
+    def idle(self) -> bool:
+        """Whether there were runs, and in none of them anything to look at."""
+        e = self.explored
+        return bool(e.runs) and not (e.states or e.pairs or e.simulated_s)
+
+    @property
     def stale(self) -> int:
         """How many saved cases prove nothing any more."""
         return sum(known.state == "stale" for known in self.known)
@@ -184,6 +190,8 @@ class Report(msgspec.Struct, frozen=True):
         for known in self.known:
             if known.state != "passes":
                 yield f"  saved case {known.file}: {known.state}{_after(known.text)}"
+        if self.idle:
+            yield "  warning: nothing happened in any run: sim.submit a plan, or sim.spawn an actor"
         if self.never:
             yield f"  never came by: {', '.join(plain(label) for label in self.never)}"
         yield from (f"  note: {plain(note)}" for note in self.notes)

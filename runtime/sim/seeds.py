@@ -62,10 +62,14 @@ def parse(text: str, folder: Path | None = None) -> Seeds:
 
 
 def _ranges(part: str, folder: Path | None) -> range:
-    if commit := _COMMIT.fullmatch(part):
+    commit, found = _COMMIT.fullmatch(part), _PART.fullmatch(part)
+    if any(
+        each is not None and each["count"] and not int(each["count"]) for each in (commit, found)
+    ):
+        raise BadSeeds(f"{part!r} is no seed at all, and proves nothing: say 1 or more, or =0")
+    if commit is not None:
         first = of_commit(folder)
         return range(first, first + int(commit["count"] or _COMMIT_SEEDS))
-    found = _PART.fullmatch(part)
     if found is None:
         raise BadSeeds(f"{part!r} is no seeds: say 200, 100..199, =7 or commit:50")
     if found["count"]:

@@ -354,3 +354,8 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
 def test_a_ready_world_makes_a_scenario_by_itself() -> None:
     report = simulate.explore(worlds.pipeline(tasks=3, workers=2), seeds=4, folder=None)
     assert report.ok
+
+
+def test_no_seeds_at_all_are_refused() -> None:
+    with pytest.raises(ValueError, match="say 1 or more"):
+        simulate(seeds=0)(lambda sim: None)

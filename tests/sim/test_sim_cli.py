@@ -139,6 +139,7 @@ def test_options_are_taken(script: Path) -> None:
         (("none.py",), "there is no file none.py; give a Python file"),
         (("script.py::third",), "has no simulation 'third'; it has: sound, broken"),
         (("script.py", "--seeds", "x"), "'x' is no seeds: say 200"),
+        (("script.py", "--seeds", "0"), "'0' is no seed at all, and proves nothing: say 1 or more"),
         (("script.py", "--budget", "soon"), "'soon' is no length of time: say 90s"),
         (("script.py", "--strategy", "best"), "strategy 'best': want one of portfolio"),
         (("script.py", "--case", "none.json"), "none.json: No such file or directory"),
@@ -156,6 +157,20 @@ def test_what_is_wrong_is_told_in_one_line_with_its_cure_and_exits_2(
     assert done.stderr.startswith("banksman: ")
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_scenario_in_which_nothing_happens_is_warned_of(script: Path) -> None:
+    script.write_text(
+        "from runtime.sim import simulate\n\n@simulate(seeds=2)\ndef idle(sim):\n"
+        "    sim.pool('p', count=2)\n    sim.always('all is well', lambda v: True)\n"
+    )
+    done = simulate(script.parent, "script.py")
+    assert done.returncode == 0
+    assert "  warning: nothing happened in any run: sim.submit a plan, or " in done.stdout
+    assert (
+        "warning"
+        not in simulate(script.parent, str(ROOT / "examples/simulate_race.py"), "--seeds=2").stdout
+    )
 
 
 def test_a_script_that_raises_is_told_with_its_file_and_line(script: Path) -> None:

@@ -30,7 +30,9 @@ def test_seeds_are_typed_as_a_count_a_range_a_single_one_or_several(
     assert len(parse(text)) == len(seeds)
 
 
-@pytest.mark.parametrize("text", ["", "x", "7..5", "-1", "1.5", "commits", "3,"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "7..5", "-1", "1.5", "commits", "3,", "0", "3,0", "commit:0"]
+)
 def test_what_is_no_seeds_is_refused_with_what_to_say(text: str) -> None:
     with pytest.raises(BadSeeds, match="say "):
         parse(text)
