@@ -7,7 +7,7 @@ state, counted 0, 1, 2, many; how fast new ones appear says how much is left to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from math import log2
@@ -147,13 +147,13 @@ class Summary(msgspec.Struct, frozen=True):
 def summary(
     coverage: Coverage,
     runs: int,
-    once: int = 0,
+    alone: int = 0,
     growth: tuple[tuple[int, int], ...] = (),
     *,
     kinds: frozenset[str] = frozenset(),
 ) -> Summary:
-    """`once`: abstract states that exactly one run has been in. `kinds`: the machines that count;
-    by default those of which any was seen."""
+    """`alone`: runs that have been in an abstract state that no other has been in. `kinds`: the
+    machines that count; by default those of which any was seen."""
     counted = kinds or frozenset(kind for kind, _, _ in coverage.pairs)
     pairs = {pair for pair in declared_pairs() if pair[0] in counted}
     edges = {edge for edge in declared_edges() if edge[0] in counted}
@@ -163,7 +163,7 @@ def summary(
         edges=_share(edges, coverage.edges),
         faults=_share({(kind,) for kind in FAULTS}, {(kind,) for kind in coverage.faults}),
         states=len(coverage.states),
-        unseen=min(1.0, once / runs) if runs else 1.0,
+        unseen=alone / runs if runs else 1.0,
         growth=growth,
         vacuous=tuple(vacuous(coverage)),
     )
@@ -184,27 +184,48 @@ def vacuous(coverage: Coverage) -> Iterator[str]:
             yield f"{label!r} should hold always, and was never looked at"
 
 
+class Alone(msgspec.Struct):
+    """Which abstract states just one run has been in, and how many such each run has: the share of
+    runs that have any is how likely one more run shows a new state (after Good and Turing; each run
+    is asked whether it would have shown one, had it been the last)."""
+
+    states: dict[int, int] = msgspec.field(default_factory=dict)  # state -> its run
+    runs: dict[int, int] = msgspec.field(default_factory=dict)  # run -> how many, from 1 on
+
+    def take(self, states: set[int], alone: Mapping[int, int], seen: set[int]) -> None:
+        """More runs have been in `states`, of which just one in each of `alone`; before: `seen`."""
+        for state in states & self.states.keys():
+            run = self.states.pop(state)
+            self.runs[run] -= 1
+            if not self.runs[run]:
+                del self.runs[run]
+        for state, run in alone.items():
+            if state not in seen:
+                self.states[state] = run
+                self.runs[run] = self.runs.get(run, 0) + 1
+
+
 class Growth:
     """The number of abstract states after 1, 2, 4, 8, ... runs, as they are added one by one."""
 
     def __init__(self) -> None:
         self.runs = 0
         self._seen: set[int] = set()
-        self._once: set[int] = set()
+        self._alone = Alone()
         self._points: dict[int, int] = {}
 
     def add(self, states: set[int]) -> None:
         """One more run has been in these."""
         self.runs += 1
-        self._once = (self._once - states) | (states - self._seen)
+        self._alone.take(states, dict.fromkeys(states, self.runs), self._seen)
         self._seen |= states
         if log2(self.runs).is_integer():
             self._points[self.runs] = len(self._seen)
 
     @property
-    def once(self) -> int:
-        """How many exactly one run has been in."""
-        return len(self._once)
+    def alone(self) -> int:
+        """How many runs have been in a state that no other has been in."""
+        return len(self._alone.runs)
 
     @property
     def points(self) -> tuple[tuple[int, int], ...]:

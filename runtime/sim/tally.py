@@ -8,6 +8,7 @@ from collections import Counter
 import msgspec
 
 from runtime.sim.case import Case, Coverage, Failure, Result
+from runtime.sim.coverage import Alone
 from runtime.sim.covering import add
 
 
@@ -18,8 +19,8 @@ class Tally(msgspec.Struct):
     events: int = 0
     simulated_s: float = 0.0
     coverage: Coverage = msgspec.field(default_factory=Coverage)
-    once: set[int] = msgspec.field(default_factory=set)
-    """Abstract states that exactly one run has been in."""
+    alone: Alone = msgspec.field(default_factory=Alone)
+    """Abstract states that just one run has been in, by its seed."""
     failures: list[Result] = msgspec.field(default_factory=list)
     passed: Case | None = None
     """The last case that passed."""
@@ -30,7 +31,7 @@ class Tally(msgspec.Struct):
         self.events += result.events
         self.simulated_s += result.simulated_s
         seen = result.coverage.states
-        self._states(seen, seen)
+        self.alone.take(seen, dict.fromkeys(seen, result.case.seed), self.coverage.states)
         add(self.coverage, result.coverage)
         if result.failure is None:
             self.passed = result.case
@@ -43,20 +44,15 @@ class Tally(msgspec.Struct):
         self.runs += later.runs
         self.events += later.events
         self.simulated_s += later.simulated_s
-        self._states(later.coverage.states, later.once)
+        self.alone.take(later.coverage.states, later.alone.states, self.coverage.states)
         add(self.coverage, later.coverage)
         self.failures += later.failures
         self.passed = later.passed or self.passed
 
-    def _states(self, states: set[int], once: set[int]) -> None:
-        # In place: a campaign has many runs, and the sets grow with it.
-        self.once -= states
-        self.once |= once - self.coverage.states
-
     def unseen(self) -> float:
         """The chance that one more run shows a state that none has shown, after Good and Turing:
-        how many states a run has brought that no other did, at most 1."""
-        return min(1.0, len(self.once) / self.runs) if self.runs else 1.0
+        the share of runs that have been in a state which no other has been in."""
+        return len(self.alone.runs) / self.runs if self.runs else 1.0
 
 
 def same_bug(failure: Failure) -> tuple[str, str]:
