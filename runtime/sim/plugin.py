@@ -87,7 +87,9 @@ def _explore(item: pytest.Function, simulation: Simulation) -> None:
     if not report.ok:
         pytest.fail(str(report), pytrace=False)
     if report.never:
-        item.user_properties.append((_NEVER, ", ".join(report.never)))
+        item.user_properties.append((_UNTRIED, f"never came by: {', '.join(report.never)}"))
+    if report.idle:
+        item.user_properties.append((_UNTRIED, "nothing happened in any run"))
     print(summary(report))  # noqa: T201 - pytest keeps it with the test
 
 
@@ -133,20 +135,21 @@ def _settings(config: pytest.Config, simulation: Simulation | None, target: str 
 
 # --- what never came ------------------------------------------------------------------------------
 
-_NEVER = "simulation: never came by"  # a property of the test: pytest-xdist hands it on
+_UNTRIED = "simulation: not put to the test"  # a property of the test: pytest-xdist hands it on
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says which `sometimes` and `always` no run came by, of tests that passed all the same."""
+    """Says what of the tests that passed has tested nothing: each `sometimes` and `always` that no
+    run came by, and a scenario in which nothing happens."""
     told = [
-        f"{test.nodeid} never came by: {labels}"
+        f"{test.nodeid}: {text}"
         for test in terminalreporter.getreports("passed")
         if test.when == "call"
-        for name, labels in test.user_properties
-        if name == _NEVER
+        for name, text in test.user_properties
+        if name == _UNTRIED
     ]
     if told:
-        terminalreporter.section("simulation: what never came, so that nothing was tested by it")
+        terminalreporter.section("simulation: passed, and not put to the test")
         for line in told:
             terminalreporter.line(line)
 

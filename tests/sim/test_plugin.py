@@ -136,12 +136,17 @@ def test_a_sometimes_that_never_came_is_told_at_the_end(suite: pytest.Pytester) 
     suite.makepyfile(test_sim=text)
     result, said = run(suite, "-k", "it_ends")
     result.assert_outcomes(passed=1, deselected=2)
-    assert "simulation: what never came, so that nothing was tested by it" in said
-    assert "test_sim.py::test_it_ends never came by: it rains\n" in said
+    assert "simulation: passed, and not put to the test" in said
+    assert "test_sim.py::test_it_ends: never came by: it rains\n" in said
+
+
+def test_a_simulation_in_which_nothing_happens_is_told_at_the_end(suite: pytest.Pytester) -> None:
+    suite.makepyfile(test_sim=SIMULATED.replace("    sim.submit(plan())", "    pass"))
+    assert "test_sim.py::test_it_ends: nothing happened in any run\n" in run(suite)[1]
 
 
 def test_where_everything_came_by_the_end_says_nothing(suite: pytest.Pytester) -> None:
-    assert "never came" not in run(suite, "-k", "it_ends or plain")[1]
+    assert "put to the test" not in run(suite, "-k", "it_ends or plain")[1]
 
 
 def test_a_variable_that_cannot_be_read_is_one_usage_error_that_names_it(
