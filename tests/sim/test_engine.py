@@ -122,7 +122,7 @@ def test_a_run_that_is_paused_waits_for_a_person_and_is_no_deadlock() -> None:
     assert ("run", "running", "paused", "run_paused") in result.coverage.edges
 
 
-@pytest.mark.parametrize("gate", ["lint~2", "whole~1"])
+@pytest.mark.parametrize("gate", ["lint~1", "lint~2", "whole~1"])
 def test_work_whose_gate_never_gets_its_verdict_waits_for_a_person_and_is_no_deadlock(
     gate: str,
 ) -> None:
