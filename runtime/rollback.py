@@ -55,22 +55,30 @@ class Rollback:
                 turns.tell_watchers(cell)  # what told them was discarded
         await self._kernel.wake_all()
         self._again.extendleft(reversed([item for item in items if self._is_valid(item)]))
-        self._kernel.rebuild_index(
-            frozenset(
-                item.to
-                for item in self._again
-                if isinstance(item, Envelope) and isinstance(item.item, Recovered)
-            )
-        )
+        unspoken = self._recovered_first()
+        self._kernel.rebuild_index(unspoken)
         consumed = len(failed.consumed)
         if consumed == 0:
             raise self._kernel.stop(f"the store refuses what nothing from outside caused: {why}")
         if consumed == 1:
             culprit = failed.consumed[0]
-            if self._again and self._again[0] is culprit:
-                self._again.popleft()
+            self._again = deque(item for item in self._again if item is not culprit)
             self._bury(culprit, why)
         self._chunk = max(1, consumed // 2)
+
+    def _recovered_first(self) -> frozenset[str]:
+        """Of those to whom a new owner has not spoken yet, `Recovered` comes before all else, also
+        before an answer to what another half of the items brings about. Returns who they are."""
+        first: dict[str, Envelope] = {}
+        rest: list[Item] = []
+        for item in self._again:
+            if isinstance(item, Envelope) and isinstance(item.item, Recovered):
+                first[item.to] = item
+            else:
+                rest.append(item)
+        self._again = deque((*first.values(), *rest))
+        self._kernel.router.unspoken = first
+        return frozenset(first)
 
     def _to_repeat(self, epochs: tuple[Epoch, ...]) -> list[Item]:
         """What the epochs consumed, then what waited in inboxes, without what the epochs sent."""

@@ -42,6 +42,9 @@ class Router:
         self.taking = False  # turns are being taken
         self.absent: dict[str, list[Envelope]] = {}
         self.held: list[Envelope | tuple[str, Any]] | None = None
+        # What an actor takes before anything else that is posted to it, while an epoch of a new
+        # owner is being offered again.
+        self.unspoken: dict[str, Envelope] = {}
         self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS_KEPT_MAX)
         self.dead_letters_total = 0
         self._stopped: RuntimeStopped | None = None
@@ -112,6 +115,13 @@ class Router:
             self.absent.setdefault(envelope.to, []).append(envelope)
             self._wake()
             return
+        if self.unspoken and (first := self.unspoken.pop(envelope.to, None)) is not None:
+            if cell.control is None:
+                cell.control = deque()
+            cell.control.appendleft(first)
+            if first is envelope:
+                self.schedule(cell)
+                return
         if envelope.control:
             if cell.control is None:
                 cell.control = deque()

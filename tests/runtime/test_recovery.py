@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +221,22 @@ async def test_what_a_users_actor_answered_before_a_crash_is_there_after_it(
     assert verify(tmp_path / ".state").whole
 
 
+def refuse_first_commit(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The store refuses the first batch from here on; the answer holds it then."""
+    commit = Store.commit
+    refused: list[Any] = []
+
+    async def refuse_once(store: Store, batch: Any) -> list[bytes]:
+        if not refused:
+            refused.append(batch)
+            store.discard()
+            raise ConstraintFailed("as if", table="tasks")
+        return await commit(store, batch)
+
+    monkeypatch.setattr(Store, "commit", refuse_once)
+    return refused
+
+
 async def test_a_new_owner_whose_first_epoch_is_refused_runs_a_gate_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,18 +251,49 @@ async def test_a_new_owner_whose_first_epoch_is_refused_runs_a_gate_once(
     async with open_runtime(tmp_path / ".state", execute=False, pools=pools) as rt:
         run = await rt.submit(plan)
         await rt.wait_idle()
-    commit, refused = Store.commit, []
-
-    async def refuse_once(store: Store, batch: Any) -> list[bytes]:
-        if not refused:
-            refused.append(batch)
-            store.discard()
-            raise ConstraintFailed("as if", table="tasks")
-        return await commit(store, batch)
-
-    monkeypatch.setattr(Store, "commit", refuse_once)
+    refused = refuse_first_commit(monkeypatch)
     async with open_runtime(tmp_path / ".state", pools=pools) as rt:
         with anyio.fail_after(30):
             assert await rt.wait_ended(f"run:{run.id}") == "completed"
     assert refused
     assert (tmp_path / "ran").read_text() == "ran\n"
+
+
+class Diary(msgspec.Struct, frozen=True):
+    id: str
+    heard: tuple[str, ...] = ()
+
+
+class Pass(Message, frozen=True):
+    """Tell another."""
+
+    to: str
+
+
+class Hear(Message, frozen=True):
+    """A word from another."""
+
+
+def decide_diary(diary: Diary, message: Pass | Hear | Recovered, _now: float) -> Decision[Diary]:
+    heard = (*diary.heard, type(message).__name__)
+    sent = (Send(message.to, Hear()),) if isinstance(message, Pass) else ()
+    return Decision(msgspec.structs.replace(diary, heard=heard), (), sent)
+
+
+async def test_in_what_is_offered_again_recovered_comes_first_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = user_kind("diary", Diary, decide_diary, Pass | Hear | Recovered)
+    async with opened(tmp_path, kinds=[kind]) as rt:
+        for name in "ayz":
+            await rt.spawn("diary", Diary(name))
+    with closing(sqlite3.connect(tmp_path / ".state" / "banksman.db")) as db:
+        body = '{"type":"Pass","to":"diary:z"}'
+        db.execute("INSERT INTO messages VALUES (1, 'diary:a', ?, 0)", (body,))
+        db.commit()
+    refuse_first_commit(monkeypatch)
+    async with opened(tmp_path, kinds=[kind]) as rt:
+        await rt.wait_idle()
+    values = dict(rows(tmp_path, "SELECT id, value FROM actors"))
+    assert msgspec.json.decode(values["z"])["heard"] == ["Recovered", "Hear"]
+    assert msgspec.json.decode(values["a"])["heard"] == ["Recovered", "Pass"]
