@@ -15,6 +15,7 @@ import msgspec
 
 from actors.effects import Perform
 from actors.messages import Performed
+from runtime.errors import cause_of
 from runtime.inbox import Envelope
 from runtime.sim.observing import Broken
 from runtime.sim.owner import Crashed
@@ -117,7 +118,7 @@ class Effects:
         except Broken:
             raise  # what it checks, or a monitor has seen: no failure of the performer
         except Exception as error:  # noqa: BLE001 (a user's code: its failure is the actor's to judge)
-            return Performed(effect.key, error=f"{type(error).__name__}: {error}")
+            return Performed(effect.key, error=cause_of(error))
         return Performed(effect.key, result=result)
 
     def lose_owner(self) -> None:
